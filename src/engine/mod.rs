@@ -47,7 +47,7 @@ use crate::execute::record::shared_rows::SharedRows;
 use crate::execute::state::spill_pool::SpillPool;
 use crate::execute::task::snapshot::Snapshots;
 use crate::execute::task::topic_identity::TopicRegistry;
-use crate::log::{Log, TopicInfo, TransactionalWriter};
+use crate::log::{Log, ServiceLock, TopicInfo};
 use crate::parse::statement::{Parsed, Statement};
 use crate::parse::{CustomTypes, Piece};
 use crate::plan::Settings;
@@ -68,7 +68,6 @@ use facts::queries::Positions;
 use facts::sampler::Sampler;
 use intent::Intent;
 use introspect::refreshed::Refreshed;
-use parking_lot::Mutex;
 use query::persistent::Query;
 use query::pull::forward::Processes;
 use query::pull::{limits, plan_cache};
@@ -165,8 +164,8 @@ struct Inner {
     skipped_commands: u64,
     /// Where queries report skipped records.
     processing: processing_log::ProcessingLog,
-    /// On Kafka: fences a second process with this service id. Held, never used.
-    _owner: Option<Mutex<Box<dyn TransactionalWriter>>>,
+    /// On Kafka: keeps a second process from using this slot of the service. Held, never used.
+    _owner: Option<Box<dyn ServiceLock>>,
     /// On Kafka: this process among those of its service. `None` = it is alone.
     node: Option<Node>,
     /// Serialises statements that change the catalogue.

@@ -23,14 +23,13 @@ use crate::execute::task::snapshot::{self, Snapshots};
 use crate::execute::task::topic_identity::TopicRegistry;
 use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::kafka::{KafkaLog, KafkaSettings};
-use crate::log::{Log, Sole, TransactionalWriter, WriterSpec};
+use crate::log::{Log, ServiceLock};
 use crate::registry::Schemas;
 use crate::registry::builtin::Builtin;
 use crate::registry::client::Client;
 use crate::registry::writers::WriterIds;
 use crate::types::clock::SharedClock;
 use crate::workers::Workers;
-use parking_lot::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -155,7 +154,7 @@ impl Engine {
             drive,
             commands,
             skipped_commands,
-            _owner: owner.map(Mutex::new),
+            _owner: owner,
             node,
             ddl: Default::default(),
             state,
@@ -246,16 +245,15 @@ fn snapshots(config: &Config, log: &Arc<dyn Log>, drive: Drive) -> Result<Option
 }
 
 /// Acquires the service id: a second process fails here, before it changes anything. A data directory has a lock instead.
-pub(super) fn own(log: &dyn Log, config: &Config, clock: &SharedClock) -> Result<Option<Box<dyn TransactionalWriter>>> {
+pub(super) fn own(log: &dyn Log, config: &Config, clock: &SharedClock) -> Result<Option<Box<dyn ServiceLock>>> {
     let LogConfig::Kafka { .. } = config.log else { return Ok(None) };
     // Processes with other slots are welcome. Earlier builds had the first of these groups.
     let suffix = if config.slot() == DEFAULT_SLOT { String::new() } else { format!("-{}", config.slot()) };
     let group = format!("_confluent-ksql-{}_engine{suffix}", config.service_id);
-    let spec = WriterSpec { group, slot: config.slot().to_owned(), tasks: 1 };
     let (mut tries, deadline) = (1, clock.monotonic() + OWN_WAIT);
     loop {
-        match log.transactional_writer(&spec, &Sole::claim()) {
-            Ok(session) => return Ok(Some(session)),
+        match log.service_lock(&group, config.slot()) {
+            Ok(lock) => return Ok(lock),
             Err(e) if e.kind() == Kind::Io && tries < OWN_TRIES && clock.monotonic() < deadline => {
                 tracing::warn!(error = %e, "could not acquire this service: retrying");
                 tries += 1;

@@ -195,11 +195,20 @@ pub trait Log: Send + Sync + Debug {
     /// Opens the transactional writer of a query. It is exclusive, and fences an earlier one of the same name. `claim` says
     /// whether this process owns the query; a log of one process does not ask it.
     fn transactional_writer(&self, spec: &WriterSpec, claim: &Arc<dyn Claim>) -> Result<Box<dyn TransactionalWriter>>;
+    /// Acquires the place of this process in a service, for as long as the result lives: an error of `Kind::Busy` that names the
+    /// holder if another process has it. `slot` is the process's name in the group. `None`: the log has one process anyway.
+    fn service_lock(&self, group: &str, slot: &str) -> Result<Option<Box<dyn ServiceLock>>> {
+        let _ = (group, slot);
+        Ok(None)
+    }
     /// Committed offsets of a group, for lag; never blocks on open transactions.
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>>;
     /// Deletes a group with its offsets, after its query was dropped.
     fn delete_group(&self, group: &str) -> Result<()>;
 }
+
+/// The place of a process in a service. Dropping it gives the place up.
+pub trait ServiceLock: Send + Sync + Debug {}
 
 /// Reads assigned partitions. Owned by one thread; [`Reader::waker`] may be used by others.
 pub trait Reader: Send + Debug {
@@ -278,6 +287,10 @@ pub trait TransactionalWriter: Send + Debug {
     /// Limits the size of batches, because one of the topics accepts no larger one.
     fn limit_batches(&mut self, bytes: usize) {
         let _ = bytes;
+    }
+    /// Whether a commit is due although nothing has changed, so that what is committed does not expire.
+    fn wants_commit(&self) -> bool {
+        false
     }
     /// Commits an epoch.
     fn commit(&mut self, epoch: &Epoch) -> Result<CommitOutcome>;

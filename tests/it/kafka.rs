@@ -5,6 +5,7 @@
 mod away;
 mod broker;
 mod changes;
+mod claims;
 mod clients;
 mod cluster;
 mod commands;

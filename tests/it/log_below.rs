@@ -78,6 +78,14 @@ macro_rules! log_below {
             self.below.transactional_writer(spec, claim)
         }
 
+        fn service_lock(
+            &self,
+            group: &str,
+            slot: &str,
+        ) -> tidegate::error::Result<Option<Box<dyn tidegate::log::ServiceLock>>> {
+            self.below.service_lock(group, slot)
+        }
+
         fn committed(
             &self,
             group: &str,

@@ -12,8 +12,8 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use tidegate::error::Result;
 use tidegate::log::{
-    Assignment, Claim, CommitOutcome, CommittedOffset, Epoch, Header, Isolation, Log, Reader, RecordSet, Span,
-    TopicChanges, TopicInfo, TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec,
+    Assignment, Claim, CommitOutcome, CommittedOffset, Epoch, Header, Isolation, Log, Reader, RecordSet, ServiceLock,
+    Span, TopicChanges, TopicInfo, TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec,
 };
 
 /// A record as the engine handed it over.
@@ -145,6 +145,10 @@ impl Log for Layer {
         let spec = WriterSpec { group: self.down(&spec.group), ..spec.clone() };
         let below = self.below.transactional_writer(&spec, claim)?;
         Ok(Box::new(LayerSession { below, prefix: self.prefix.clone(), tape: self.tape.clone() }))
+    }
+
+    fn service_lock(&self, group: &str, slot: &str) -> Result<Option<Box<dyn ServiceLock>>> {
+        self.below.service_lock(&self.down(group), slot)
     }
 
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {

@@ -296,8 +296,8 @@ impl Execution {
         self.emit_and_commit(drained)?;
         tracing::trace!(records, queued = self.queued, drained, "turn done");
         let idle = drained && !self.dirty && self.retry_at.is_none();
-        if idle && self.session.is_some() {
-            self.dirty = self.snapshots.at_rest(&mut self.topology, &self.clock);
+        if idle && let Some(session) = &self.session {
+            self.dirty = self.snapshots.at_rest(&mut self.topology, &self.clock) || session.wants_commit();
         }
         Ok(Turn { records, rows: std::mem::take(&mut self.rows), bad: std::mem::take(&mut self.bad), idle })
     }

@@ -120,7 +120,14 @@ impl KafkaSettings {
         config
     }
 
-    /// The consumer that is a writer's static member of its group (K1). The classic protocol, because a static member of
+    /// A consumer that joins a group for a moment.
+    pub(super) fn visitor(&self, group: &str) -> ClientConfig {
+        let mut config = self.metadata_client(group, "read_committed");
+        config.set("group.protocol", "classic").set("enable.auto.offset.store", "false");
+        config
+    }
+
+    /// The consumer that is a process's static member of its service's group (K1). The classic protocol, because a static member of
     /// KIP-848 that was killed cannot rejoin before its session ends (librdkafka 2.12).
     pub(super) fn member(&self, group: &str, instance: &str, client: &str) -> ClientConfig {
         let mut config = self.metadata_client(group, "read_committed");
@@ -338,17 +345,11 @@ impl ConsumerContext for Events {}
 pub(super) struct Membership {
     events: Events,
     owned: Mutex<BTreeSet<i32>>,
-    /// K2: grows whenever tasks are revoked. An epoch during which it grew must not commit.
-    revocations: AtomicU64,
 }
 
 impl Membership {
     pub(super) fn new(events: Events) -> Membership {
-        Membership { events, owned: Mutex::default(), revocations: AtomicU64::default() }
-    }
-
-    pub(super) fn revocations(&self) -> u64 {
-        self.revocations.load(Ordering::SeqCst)
+        Membership { events, owned: Mutex::default() }
     }
 
     pub(super) fn owned(&self) -> usize {
@@ -379,11 +380,6 @@ impl ConsumerContext for Membership {
                 Err(error) => self.events.line(4, "ASSIGN", &error.to_string()),
             }
         } else {
-            // K2: counted before the broker may assign them to another member. The query is not asked to release them first:
-            // until tasks can move between processes, losing one means that this process is no longer the owner.
-            if !partitions.is_empty() || consumer.assignment_lost() {
-                self.revocations.fetch_add(1, Ordering::SeqCst);
-            }
             self.owned.lock().retain(|p| !partitions.contains(p));
             if let Err(error) = consumer.incremental_unassign(list) {
                 self.events.line(4, "UNASSIGN", &error.to_string());

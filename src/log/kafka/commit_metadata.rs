@@ -21,9 +21,17 @@ pub(super) struct CommitMetadata {
     pub(super) process: String,
     /// Identifies the commit; unique over all starts of all owners.
     pub(super) sequence: String,
+    /// The owner's term: the number of the assignment that made it the owner. Absent where there is no control topic, and in
+    /// what earlier versions wrote.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) term: u64,
     /// Input offsets of this task; absent when they exceed the broker's limit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) offsets: Vec<InputOffset>,
+}
+
+fn is_zero(term: &u64) -> bool {
+    *term == 0
 }
 
 /// A committed input offset.
@@ -56,9 +64,15 @@ impl InputOffset {
 }
 
 impl CommitMetadata {
-    pub(super) fn new(owner: &str, process: &str, sequence: &str, offsets: Vec<InputOffset>) -> CommitMetadata {
+    pub(super) fn new(
+        owner: &str,
+        process: &str,
+        sequence: &str,
+        term: u64,
+        offsets: Vec<InputOffset>,
+    ) -> CommitMetadata {
         let (owner, process, sequence) = (owner.to_owned(), process.to_owned(), sequence.to_owned());
-        CommitMetadata { version: VERSION, owner, process, sequence, offsets }
+        CommitMetadata { version: VERSION, owner, process, sequence, term, offsets }
     }
 
     /// The text, within the broker's limit (`offset.metadata.max.bytes`).
@@ -89,12 +103,12 @@ mod tests {
     #[test]
     fn the_text_reads_back_and_stays_within_the_limit() {
         let offset = CommittedOffset { offset: 5, metadata: "{\"t\":1}".into() };
-        let some = CommitMetadata::new("g-0", "p", "17.1.2", vec![InputOffset::new("in", u128::MAX - 1, &offset)]);
+        let some = CommitMetadata::new("g-0", "p", "17.1.2", 3, vec![InputOffset::new("in", u128::MAX - 1, &offset)]);
         assert_eq!(CommitMetadata::parse(&some.text()), Some(some.clone()));
         assert_eq!(some.input("in").map(|p| (p.id(), p.offset())), Some((u128::MAX - 1, offset.clone())));
         assert_eq!(some.input("out"), None);
         let places = (0..300).map(|i| InputOffset::new(&format!("topic-{i}"), i, &offset));
-        let many = CommitMetadata::new("g-0", "p", "17.1.2", places.collect());
+        let many = CommitMetadata::new("g-0", "p", "17.1.2", 0, places.collect());
         assert!(many.text().len() <= METADATA_BYTES_MAX);
         assert_eq!(
             CommitMetadata::parse(&many.text()).map(|b| (b.sequence, b.offsets.len())),
@@ -102,5 +116,12 @@ mod tests {
         );
         assert_eq!(CommitMetadata::parse("{\"v\":2,\"owner\":\"x\",\"process\":\"p\",\"sequence\":\"y\"}"), None);
         assert_eq!(CommitMetadata::parse(""), None);
+    }
+
+    #[test]
+    fn what_earlier_versions_wrote_is_of_no_term() {
+        let text = "{\"v\":1,\"owner\":\"g-0\",\"process\":\"p\",\"sequence\":\"17.1.2\"}";
+        let old = CommitMetadata::parse(text).map(|old| (old.term, old.text()));
+        assert_eq!(old, Some((0, text.to_owned())));
     }
 }

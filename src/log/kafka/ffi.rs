@@ -30,13 +30,14 @@ mod admin;
 mod consume;
 mod produce;
 
-pub(super) use admin::{Described, alter_topic, delete_group, describe_topics, forget_offsets};
+pub(super) use admin::{
+    Described, alter_topic, commit_offset, committed_offsets, delete_group, describe_topics, forget_offsets,
+};
 pub(super) use consume::{ConsumerQueue, QueueEvent, Slots};
 pub use consume::{Messages, RawHeaders};
 pub(super) use produce::{CallError, GroupMetadata, RawProducer};
 
 use rdkafka::bindings as sys;
-use rdkafka::client::{Client, ClientContext};
 use std::ffi::{CStr, c_char};
 use std::time::Duration;
 
@@ -66,17 +67,4 @@ pub fn library_versions() -> (String, String) {
 /// librdkafka takes milliseconds as a C `int`.
 fn milliseconds(time: Duration) -> i32 {
     i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
-}
-
-/// The member id that the coordinator assigned to this consumer; `None` while it is not a member.
-pub(super) fn member_id<C: ClientContext>(client: &Client<C>) -> Option<String> {
-    // SAFETY: the client lives during the call; the result is freed with librdkafka's allocator.
-    unsafe {
-        let id = sys::rd_kafka_memberid(client.native_ptr());
-        let copy = text(id);
-        if !id.is_null() {
-            sys::rd_kafka_mem_free(client.native_ptr(), id.cast());
-        }
-        (!copy.is_empty()).then_some(copy)
-    }
 }

@@ -5,17 +5,18 @@
 //! a query's rows are written by a transactional writer ([`transaction`]), which implements the exactly-once protocol of
 //! `docs/exactly-once.md`. [`ffi`] contains the only unsafe code.
 //!
-//! Not supported yet: sharing the tasks of a query among processes (a second process is refused).
+//! Not supported yet: sharing the tasks of one query among processes.
 
 mod client;
 mod commit_metadata;
 mod ffi;
-mod group_member;
+mod group_offsets;
 mod process_identity;
 mod producer;
 mod producer_pool;
 mod reader;
 mod repeated_reader;
+mod service_lock;
 mod thread_headroom;
 mod topics;
 mod transaction;
@@ -23,22 +24,21 @@ mod transaction;
 pub use client::KafkaSettings;
 pub use ffi::{Messages, RawHeaders, library_versions};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::log::{
-    Assignment, Claim, Claimed, CommittedOffset, Identity, Isolation, Log, Reader, RecordSet, Start, TopicChanges,
+    Assignment, Claim, CommittedOffset, Identity, Isolation, Log, Reader, RecordSet, ServiceLock, Start, TopicChanges,
     TopicInfo, TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec, size,
 };
 use crate::types::clock::SharedClock;
 use client::{BATCH_BYTES, Events, failed, refused};
+use group_offsets::GroupOffsets;
 use parking_lot::Mutex;
 use producer::Producer;
 use producer_pool::{ProducerPool, plain_producer};
-use rdkafka::TopicPartitionList;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -65,6 +65,8 @@ struct Cluster {
     metadata_client: BaseConsumer<Events>,
     /// Reads last stable offsets.
     committed_client: BaseConsumer<Events>,
+    /// Reads the offsets of groups.
+    group_offsets: GroupOffsets,
     /// Producers of writes outside of transactions.
     producer_pool: ProducerPool,
     /// Partition counts of topics written to.
@@ -101,6 +103,7 @@ impl KafkaLog {
             admin,
             metadata_client,
             committed_client,
+            group_offsets: GroupOffsets::default(),
             producer_pool,
             counts,
             limits,
@@ -127,6 +130,10 @@ impl KafkaLog {
 
     fn admin(&self) -> &AdminClient<Events> {
         &self.0.admin
+    }
+
+    fn group_offsets_client(&self) -> &GroupOffsets {
+        &self.0.group_offsets
     }
 
     fn metadata_client(&self) -> &BaseConsumer<Events> {
@@ -235,12 +242,11 @@ impl Log for KafkaLog {
     }
 
     fn transactional_writer(&self, spec: &WriterSpec, claim: &Arc<dyn Claim>) -> Result<Box<dyn TransactionalWriter>> {
-        let writer = transaction::KafkaWriter::open(self, spec)?;
-        match claim.confirm()? {
-            Claimed::Owned { term, .. } => claim.taken(term)?,
-            Claimed::Lost { reason } => return Err(Error::new(Kind::Fenced, reason)),
-        }
-        Ok(Box::new(writer))
+        Ok(Box::new(transaction::KafkaWriter::open(self, spec, claim)?))
+    }
+
+    fn service_lock(&self, group: &str, slot: &str) -> Result<Option<Box<dyn ServiceLock>>> {
+        Ok(Some(Box::new(service_lock::KafkaServiceLock::acquire(self, group, slot)?)))
     }
 
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {
@@ -317,17 +323,4 @@ fn greet(
             });
         }
     }
-}
-
-/// Committed offsets of some partitions; an error of one partition is an error.
-fn committed_list<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    wanted: &TopicPartitionList,
-    timeout: Duration,
-) -> Result<TopicPartitionList, KafkaError> {
-    let list = consumer.committed_offsets(wanted.clone(), timeout)?;
-    for element in list.elements() {
-        element.error()?;
-    }
-    Ok(list)
 }

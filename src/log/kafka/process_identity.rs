@@ -5,6 +5,7 @@
 //! which the process id is valid. Systems other than Linux do not provide them: then both are `-`, and the liveness is unknown.
 
 use crate::config;
+use crate::error::{Error, Kind};
 use std::fs;
 
 /// Liveness of a process.
@@ -43,6 +44,14 @@ pub(super) fn describe(client: &str) -> String {
         Some(parts) => format!("process {} on host {}", parts.pid, parts.host),
         None => format!("client {client}"),
     }
+}
+
+/// The error for a slot that is taken.
+pub(super) fn busy(group: &str, client: &str) -> Error {
+    let who = describe(client);
+    Error::new(Kind::Busy, format!("another Tidegate process with this service id is running: {who}"))
+        .with_detail(format!("it writes group {group}"))
+        .with_hint("stop that process, or start this one with another service id (ksql.service.id)")
 }
 
 /// Is it this very process?

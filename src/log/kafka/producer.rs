@@ -5,14 +5,17 @@ use super::ffi::RawProducer;
 use super::thread_headroom::with_headroom;
 use crate::error::{Error, Result};
 use crate::log::RecordSet;
-use crate::threads;
 use crate::types::clock::SharedClock;
+use crate::{mutant, threads};
 use rdkafka::config::ClientConfig;
 use rdkafka::types::RDKafkaErrorCode;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+/// K7: librdkafka gives up on a commit after 9.9 s (its socket timeout here) unless the broker is unreachable; this is the
+/// limit for that case.
+pub(super) const COMMIT_WAIT: Duration = Duration::from_secs(15);
 /// How long the serving thread waits for an event before it checks whether the producer is still in use.
 const SERVE_WAIT: Duration = Duration::from_millis(100);
 /// How long to wait for a report before the deadline is checked.
@@ -65,6 +68,24 @@ impl Producer {
 
     pub(super) fn events(&self) -> &Events {
         self.raw.events()
+    }
+
+    /// K7: commits the open transaction, in a thread of its own, because the call itself has no usable timeout. An error leaves
+    /// the outcome unknown.
+    pub(super) fn commit(&self, label: &str, timeout: Duration) -> std::result::Result<(), String> {
+        let raw = Arc::clone(&self.raw);
+        let (done, result) = mpsc::sync_channel(1);
+        let owner = label.to_owned();
+        let work = move || {
+            mutant::trip("kafka-commit", &owner);
+            // The receiver is gone after the timeout.
+            let _ = done.send(raw.commit());
+        };
+        threads::spawn("kafka-commit", label, work).map_err(|e| format!("no thread for the commit: {e}"))?;
+        match result.recv_timeout(timeout) {
+            Ok(result) => result.map_err(|e| format!("commit: {e}")),
+            Err(_) => Err("commit did not return".to_owned()),
+        }
     }
 
     /// Hands rows to librdkafka, which sends them in the background.

@@ -46,6 +46,6 @@ fn try_threads(count: usize) -> Result<()> {
 fn no_room(error: Error) -> Error {
     Error::io("there is no room for the threads of another Kafka client").because(error).with_hint(
         "raise the limit of processes of this container (pids.max) or user (ulimit -u), or drop queries: each takes \
-         about 25 threads",
+         about 10 threads",
     )
 }

@@ -1,9 +1,9 @@
 //! Topics and groups of a Kafka cluster: create, describe, delete, offsets.
 
+use super::KafkaLog;
 use super::client::{Events, failed, failed_with};
 use super::ffi::{Described, alter_topic, delete_group, describe_topics, forget_offsets};
 use super::transaction::{element, task_topic};
-use super::{KafkaLog, committed_list};
 use crate::error::{Error, Result};
 use crate::log::{
     CommittedOffset, Identity, RecordSet, TopicChanges, TopicId, TopicInfo, TopicPartition, TopicSpec, Watermarks, size,
@@ -23,6 +23,9 @@ use std::time::Duration;
 
 /// Timeout of a request to the cluster.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Brokers that are asked to describe topics, one after the other: librdkafka repeats a request at the broker that it has chosen, also
+/// when that one has just been killed.
+const DESCRIBE_TRIES: u32 = 3;
 /// Timeout of a request that is repeated every few seconds.
 const IDENTITY_WAIT: Duration = Duration::from_secs(5);
 /// How long a new topic may take until every partition has a leader, or a deleted one until it is gone.
@@ -112,8 +115,15 @@ impl KafkaLog {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        describe_topics(self.metadata_client().client(), names, wait)
-            .map_err(|code| failed_with("describe topics", code))
+        use RDKafkaErrorCode as Code;
+        let mut tries = DESCRIBE_TRIES;
+        loop {
+            tries -= 1;
+            match describe_topics(self.metadata_client().client(), names, wait / DESCRIBE_TRIES) {
+                Err(Code::BrokerTransportFailure | Code::OperationTimedOut) if tries > 0 => {}
+                described => return described.map_err(|code| failed_with("describe topics", code)),
+            }
+        }
     }
 
     /// Ids and partition counts. Times out earlier than other requests, because it also shows whether the cluster is reachable.
@@ -268,7 +278,7 @@ impl KafkaLog {
     }
 
     /// Number of partitions of a topic; `None` = does not exist.
-    fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+    pub(super) fn partitions(&self, topic: &str) -> Result<Option<u32>> {
         Ok(self.describe_raw(&[topic])?.pop().flatten().map(|d| d.partitions))
     }
 
@@ -329,10 +339,8 @@ impl KafkaLog {
         for at in at {
             wanted.add_partition(&at.topic, at.partition);
         }
-        let consumer = self.offsets_of(group, "read_uncommitted")?;
-        let list = committed_list(&consumer, &wanted, REQUEST_TIMEOUT)
-            .map_err(|e| failed(&format!("read the offsets of group {group}"), e))?;
-        super::client::retire(consumer);
+        let list = self.recent_offsets(group, &wanted);
+        let list = list.map_err(|code| failed_with(&format!("read the offsets of group {group}"), code))?;
         Ok(at.iter().map(|at| element(&list, &at.topic, at.partition)).collect())
     }
 

@@ -2,14 +2,14 @@
 //!
 //! The rules of the protocol, K1 to K16, are in `docs/exactly-once.md`; the code that follows one names it.
 //!
-//! A writer consists of a static member of the query's group that subscribes to the task topic alone ([`GroupMember`]) and
-//! whose generation is part of every commit and which reads committed offsets, as they are when no transaction is open, and a
-//! transactional producer named after group and slot ([`Producer`]). What an open transaction hides is read by another consumer,
-//! which exists while the writer is opened and recovers.
+//! A writer consists of a transactional producer named after group and slot ([`Producer`]), and of the [`Claim`] by which it
+//! learns whether its process owns the query. Committed offsets are read through a client that all writers of the process share
+//! (see [`super::group_offsets`]). The group has no members: its coordinator stores offsets, and nothing else.
 //!
 //! ```text
-//! commit (K5)   end hanging transactions (K15) -> produce all rows -> count their delivery reports (K6) -> group metadata
-//!               -> no task revoked since the epoch began? (K2) -> send offsets and commit metadata -> commit, watched (K7)
+//! new producer  init_transactions -> confirm: does the control topic still name this process? (K2)
+//! commit (K5)   end hanging transactions (K15) -> produce all rows -> count their delivery reports (K6)
+//!               -> send offsets and commit metadata -> commit, watched (K7)
 //! Ok            a request may have been repeated? replace the producer before the next transaction (K8)
 //! any error     drop the producer, never abort (K13); find out how the commit ended (K9, K14): see `recovery`
 //! ```
@@ -18,7 +18,9 @@
 //! carries the metadata of the query.
 
 mod early_delivery;
+mod fence;
 mod hanging_transactions;
+mod lasting_offsets;
 mod recovery;
 mod retained_commits;
 mod slot_claim;
@@ -26,38 +28,32 @@ mod task_topic;
 mod unknown_outcome;
 
 use super::KafkaLog;
-use super::client::{BATCH_BYTES, Events, RETRY_BACKOFF_MS};
+use super::client::{BATCH_BYTES, RETRY_BACKOFF_MS};
 use super::commit_metadata::{CommitMetadata, InputOffset};
-use super::ffi::CallError;
-use super::group_member::{GroupMember, busy};
-use super::process_identity;
-use super::producer::Producer;
+use super::ffi::{CallError, GroupMetadata};
+use super::process_identity::{self, busy};
+use super::producer::{COMMIT_WAIT, Producer};
 use crate::error::{Error, Kind, Result};
 use crate::log::{
-    CommitOutcome, CommittedOffset, Epoch, Log, METADATA_BYTES_MAX, RecordSet, TopicPartition, TransactionalWriter,
+    Claim, CommitOutcome, CommittedOffset, Epoch, METADATA_BYTES_MAX, RecordSet, TopicPartition, TransactionalWriter,
     WriterSpec,
 };
-use crate::{mutant, threads};
-use rdkafka::consumer::BaseConsumer;
+use crate::mutant;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use early_delivery::EarlyDelivery;
 use retained_commits::RetainedCommit;
-use slot_claim::SlotClaim;
-use task_topic::ensure_task_topic;
-pub(super) use task_topic::task_topic;
+pub(super) use slot_claim::SlotClaim;
+pub(super) use task_topic::{ensure_task_topic, task_topic};
 
 /// Timeout of `init_transactions`, which takes 0.05 to 1 s.
 const INIT_WAIT: Duration = Duration::from_secs(30);
 /// Timeout of sending offsets.
 const OFFSETS_WAIT: Duration = Duration::from_secs(30);
-/// K7: librdkafka gives up on a commit after 9.9 s (its socket timeout here) unless the broker is unreachable; this is the
-/// limit for that case.
-const COMMIT_WAIT: Duration = Duration::from_secs(15);
 /// K8: a call that took this long may have repeated its request. The pause before a repetition is at least 0.8 of
 /// `retry.backoff.ms`.
 const REPEATED_AFTER: Duration = Duration::from_millis(RETRY_BACKOFF_MS as u64 * 8 / 10);
@@ -89,10 +85,17 @@ pub(super) struct KafkaWriter {
     early: Option<EarlyDelivery>,
     /// Upper limit of a batch.
     batch_bytes: usize,
-    member: GroupMember,
-    /// Reads committed offsets without waiting for open transactions. Dropped with the next commit: a client holds four threads
-    /// and two connections.
-    read_uncommitted: OnceLock<BaseConsumer<Events>>,
+    /// Whether this process owns the query (K2).
+    claim: Arc<dyn Claim>,
+    /// The term in which it does, once it was confirmed; 0 = there is no control topic.
+    term: Option<u64>,
+    /// The ownership commit of that term has succeeded: the writer is of no later one.
+    is_taken: bool,
+    /// Slots that may still write, by the control topic.
+    others: Vec<String>,
+    /// Transactional ids that were fenced in this term. They are not fenced again: two processes that take one query from each
+    /// other would do so for ever.
+    fenced_ids: BTreeSet<String>,
     /// K4: latest known offsets of the query's inputs. Every commit contains all of them, so that none expires.
     offsets: Offsets,
     /// Ids of the input topics, so that a recreated topic is not read from the offset of its predecessor.
@@ -104,8 +107,6 @@ pub(super) struct KafkaWriter {
     count: u64,
     /// Sequence of the last commit that is known to have succeeded.
     last_commit: String,
-    /// K5: [`GroupMember::revocations`] when the running epoch began.
-    revocations: u64,
     /// K8: a request of the last transaction may have been repeated.
     replace_producer: bool,
     /// The broker was asked to commit the running attempt. From then on it may be committed although an error was returned.
@@ -120,6 +121,9 @@ pub(super) struct KafkaWriter {
     retained: Vec<RetainedCommit>,
     /// Pause after the next failure.
     pause: Duration,
+    /// K4: when the last commit succeeded, and when a group of an earlier version gets a member next.
+    last_success: Duration,
+    next_renewal: Duration,
     /// K10: when the last commit was read back.
     last_check: Duration,
     /// Why the writer has ended, once it has.
@@ -159,18 +163,13 @@ impl From<Error> for Failure {
 
 impl KafkaWriter {
     /// Takes over all tasks of a query: see [`Log::transactional_writer`].
-    pub(super) fn open(log: &KafkaLog, spec: &WriterSpec) -> Result<KafkaWriter> {
-        let name = format!("{} {} {}", log.cluster_id()?, spec.group, spec.slot);
-        let claim = SlotClaim::new(name).ok_or_else(|| busy(&spec.group, &process_identity::own()))?;
+    pub(super) fn open(log: &KafkaLog, spec: &WriterSpec, claim: &Arc<dyn Claim>) -> Result<KafkaWriter> {
+        let slot_claim =
+            SlotClaim::new(log, &spec.group, &spec.slot).ok_or_else(|| busy(&spec.group, &process_identity::own()))?;
         let topic = task_topic(&spec.group);
         let topic_id = ensure_task_topic(log, &topic, spec.tasks)?;
-        let read_uncommitted = log.offsets_of(&spec.group, "read_uncommitted")?;
-        let last_owner = || recovery::last_owner(&read_uncommitted, &topic);
-        let member = GroupMember::join(log, &spec.group, &spec.slot, &topic, &last_owner)?;
-        member.wait_for_tasks(spec.tasks as usize + 1)?;
         let owner = format!("{}-{}", spec.group, spec.slot);
         let start = format!("{}.{}.", log.clock().now_ms(), std::process::id());
-        let revocations = member.revocations();
         let mut writer = KafkaWriter {
             log: log.clone(),
             spec: spec.clone(),
@@ -181,15 +180,17 @@ impl KafkaWriter {
             producer: None,
             early: None,
             batch_bytes: BATCH_BYTES,
-            member,
-            read_uncommitted: OnceLock::from(read_uncommitted),
+            claim: claim.clone(),
+            term: None,
+            is_taken: false,
+            others: Vec::new(),
+            fenced_ids: BTreeSet::new(),
             offsets: BTreeMap::new(),
             ids: BTreeMap::new(),
             query_metadata: None,
             start,
             count: 0,
             last_commit: String::new(),
-            revocations,
             replace_producer: false,
             commit_requested: false,
             checked_partitions: BTreeSet::new(),
@@ -197,24 +198,29 @@ impl KafkaWriter {
             last_rows: BTreeMap::new(),
             retained: Vec::new(),
             pause: PAUSE_MIN,
+            last_success: log.clock().monotonic(),
+            next_renewal: KafkaWriter::first_renewal(log),
             last_check: log.clock().monotonic(),
             ended: None,
-            _claim: claim,
+            _claim: slot_claim,
         };
+        writer.log.refresh(&spec.group, &writer.topic)?;
+        writer.refuse_living_owner()?;
         writer.producer = Some(writer.new_producer()?);
         writer.take_over()?;
-        writer.drop_uncommitted();
         Ok(writer)
     }
 
-    /// A producer that has fenced all earlier ones of this slot and ended their transactions.
-    fn new_producer(&self) -> Result<Producer> {
+    /// A producer that has fenced all earlier ones of this slot and ended their transactions, and after whose initialization this
+    /// process was still the owner (K2); else the error is [`Kind::Fenced`].
+    fn new_producer(&mut self) -> Result<Producer> {
         let config = self.log.settings().transactional(&self.owner, self.batch_bytes);
         let producer = Producer::new(&config, &self.owner, self.log.clock().clone())?;
         producer
             .raw()
             .init_transactions(INIT_WAIT)
             .map_err(|e| Error::io("could not initialize transactions").with_detail(e.to_string()).because(e.code))?;
+        self.confirm()?;
         Ok(producer)
     }
 
@@ -225,7 +231,7 @@ impl KafkaWriter {
     }
 
     fn read_tasks(&self) -> Result<TopicPartitionList> {
-        self.member.stable(&self.task_list(), STABLE_WAIT)
+        self.log.stable(&self.spec.group, &self.task_list(), STABLE_WAIT)
     }
 
     fn commit_metadata(&self, list: &TopicPartitionList) -> Vec<Option<CommitMetadata>> {
@@ -263,7 +269,12 @@ impl KafkaWriter {
             let own = known.iter().filter(|(at, _)| at.partition == task);
             let id = |topic: &Arc<str>| self.ids.get(topic).copied().unwrap_or(0);
             let own = own.map(|(at, o)| InputOffset::new(&at.topic, id(&at.topic), o)).collect();
-            put(&self.topic, task, 0, &CommitMetadata::new(&self.owner, &self.process, sequence, own).text())?;
+            put(
+                &self.topic,
+                task,
+                0,
+                &CommitMetadata::new(&self.owner, &self.process, sequence, self.term.unwrap_or(0), own).text(),
+            )?;
         }
         if let Some(text) = text {
             put(&self.topic, self.spec.tasks as i32, 0, text)?;
@@ -303,7 +314,7 @@ impl KafkaWriter {
         self.end_hanging_transactions(epoch)?;
         self.write_rows(&epoch.records)?;
         let list = self.offset_list(sequence, &self.offsets, &self.offsets, Some(&epoch.metadata))?;
-        self.commit_offsets(&list, self.revocations)
+        self.commit_offsets(&list)
     }
 
     /// Begins a transaction, writes rows and waits for their delivery.
@@ -318,20 +329,16 @@ impl KafkaWriter {
         Ok(producer.drain()?)
     }
 
-    /// Sends offsets and commits, unless tasks have been revoked since `mark` was read.
-    fn commit_offsets(&mut self, list: &TopicPartitionList, mark: u64) -> Result<(), Failure> {
+    /// Sends offsets, once per transaction (K5), and commits.
+    fn commit_offsets(&mut self, list: &TopicPartitionList) -> Result<(), Failure> {
         let clock = self.log.clock().clone();
         let producer = self.producer.as_ref().ok_or_else(|| Failure::of("no producer"))?;
-        let group = self.member.group_metadata().ok_or_else(|| Failure::of("not a member of the group at present"))?;
-        // K5: after the metadata was taken, which may be that of a generation in which another process owns the tasks.
-        if self.member.revocations() != mark {
-            return Err(Failure::of("tasks were revoked during the epoch"));
-        }
+        let group = self.group()?;
         let begin = clock.monotonic();
         producer.raw().send_offsets(list, &group, OFFSETS_WAIT).map_err(|e| Failure::call("send offsets", e))?;
         let sent = clock.monotonic();
         self.commit_requested = true;
-        self.commit_with_watchdog()?;
+        producer.commit(&self.owner, COMMIT_WAIT).map_err(Failure::of)?;
         let done = clock.monotonic();
         // K8
         let slow = sent.saturating_sub(begin) >= REPEATED_AFTER || done.saturating_sub(sent) >= REPEATED_AFTER;
@@ -339,22 +346,9 @@ impl KafkaWriter {
         Ok(())
     }
 
-    /// K7: commits in a thread of its own, because the call itself has no usable timeout.
-    fn commit_with_watchdog(&self) -> Result<(), Failure> {
-        let raw = self.producer.as_ref().ok_or_else(|| Failure::of("no producer"))?.raw().clone();
-        let (done, result) = mpsc::sync_channel(1);
-        let owner = self.owner.clone();
-        let work = move || {
-            mutant::trip("kafka-commit", &owner);
-            // The receiver is gone after the watchdog's timeout.
-            let _ = done.send(raw.commit());
-        };
-        let thread = threads::spawn("kafka-commit", self.owner.as_str(), work);
-        thread.map_err(|e| Failure::of(format!("no thread for the commit: {e}")))?;
-        match result.recv_timeout(COMMIT_WAIT) {
-            Ok(result) => result.map_err(|e| Failure::call("commit", e)),
-            Err(_) => Err(Failure::of("commit did not return")),
-        }
+    /// The group as a producer that is no member names it: what fences is the producer's epoch (K5).
+    fn group(&self) -> Result<GroupMetadata, Failure> {
+        GroupMetadata::of(&self.spec.group).ok_or_else(|| Failure::of("not a name of a group"))
     }
 
     /// Updates the state after a successful commit.
@@ -369,8 +363,7 @@ impl KafkaWriter {
         drop(recent);
         self.query_metadata = Some(epoch.metadata.clone());
         self.pause = PAUSE_MIN;
-        self.revocations = self.member.revocations();
-        self.drop_uncommitted();
+        self.last_success = now;
     }
 }
 
@@ -380,7 +373,7 @@ impl TransactionalWriter for KafkaWriter {
         for at in partitions {
             wanted.add_partition(&at.topic, at.partition);
         }
-        let list = self.member.stable(&wanted, STABLE_WAIT)?;
+        let list = self.log.stable(&self.spec.group, &wanted, STABLE_WAIT)?;
         let tasks = self.read_tasks()?;
         let metadata = self.commit_metadata(&tasks);
         let mut found = Vec::with_capacity(partitions.len());
@@ -410,6 +403,10 @@ impl TransactionalWriter for KafkaWriter {
         self.deliver_early(topic, records)
     }
 
+    fn wants_commit(&self) -> bool {
+        self.is_commit_old()
+    }
+
     fn limit_batches(&mut self, bytes: usize) {
         self.limit_batch_bytes(bytes);
     }
@@ -436,6 +433,7 @@ impl TransactionalWriter for KafkaWriter {
         if let Some(reason) = self.check()? {
             return Ok(self.fenced(reason));
         }
+        self.renew_membership();
         self.commit_requested = false;
         self.release_closed();
         let sequence = self.next_sequence();

@@ -20,8 +20,10 @@ fn deleter() {
     let _ = writeln!(std::io::stderr(), "READY");
     for line in std::io::stdin().lines() {
         let deleted = log.delete_group("someone");
-        let said =
-            deleted.map_or_else(|error| format!("{:?} {}", error.kind(), error.message()), |()| "done".to_owned());
+        let said = match deleted {
+            Ok(()) => "done".to_owned(),
+            Err(error) => format!("{:?} {}: {:?}", error.kind(), error.message(), error.detail()),
+        };
         let _ = writeln!(std::io::stderr(), "DELETED {} {said}", line.unwrap());
     }
 }

@@ -12,11 +12,13 @@ fn commits_survive_the_panics_of_their_threads() {
     let owner = format!("{}-{}", spec.group, spec.slot);
     // Twice each: the second panic shows that the thread has begun again after the first.
     seed("kafka-reports", owner.as_str(), 2);
-    seed("kafka-group", spec.group.as_str(), 2);
+    let service = fresh("panics");
+    seed("kafka-group", service.as_str(), 2);
+    let _lock = log.service_lock(&service, "0").unwrap();
     let mut session = log.transactional_writer(&spec, &Sole::claim()).unwrap();
     let commit = |n: i64| epoch(&out, set(&[(0, n, "k", &n.to_string())]), vec![(at(&input, 0), offset(n, ""))], "");
     assert_eq!(session.commit(&commit(1)).unwrap(), CommitOutcome::Committed);
-    let left = || seeds_left("kafka-reports", &owner) + seeds_left("kafka-group", &spec.group);
+    let left = || seeds_left("kafka-reports", &owner) + seeds_left("kafka-group", &service);
     until("all have panicked", Duration::from_secs(20), || (left() == 0).then_some(()));
     assert_eq!(session.commit(&commit(2)).unwrap(), CommitOutcome::Committed);
     // The thread that commits: whether it did is unknown, so that is found out, and the epoch is repeated if it did not.

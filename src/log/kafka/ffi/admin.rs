@@ -2,12 +2,12 @@
 
 use super::{milliseconds, text};
 use crate::log::TopicChanges;
-use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+use rdkafka::{Offset, TopicPartitionList};
 use std::ffi::CString;
 use std::ptr::{null, null_mut, slice_from_raw_parts};
 use std::time::Duration;
@@ -256,7 +256,7 @@ pub(in crate::log::kafka) fn forget_offsets<C: ConsumerContext>(
     timeout: Duration,
 ) -> Result<(), RDKafkaErrorCode> {
     let name = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
-    let partitions = committed_partitions(client, &name, timeout)?;
+    let partitions = committed_offsets(client, group, None, false, timeout)?;
     if partitions.count() == 0 {
         return Ok(());
     }
@@ -273,37 +273,107 @@ pub(in crate::log::kafka) fn forget_offsets<C: ConsumerContext>(
     }
 }
 
-/// All partitions for which a group has committed an offset.
-fn committed_partitions<C: ClientContext>(
+/// Committed offsets of a group, for these partitions or, without a list, for all that have one; a partition without one has no offset.
+///
+/// `is_stable`: `UnstableOffsetCommit` while an open transaction contains a newer one (KIP-447). Whether the group has members
+/// makes no difference. After `OperationTimedOut` and `NotCoordinator` the client has to be dropped: see [`Patience`], and
+/// librdkafka keeps the coordinator that it once found (only its producers forget it). It has to be a consumer, see
+/// [`forget_offsets`].
+pub(in crate::log::kafka) fn committed_offsets<C: ConsumerContext>(
     client: &Client<C>,
-    group: &CString,
+    group: &str,
+    wanted: Option<&TopicPartitionList>,
+    is_stable: bool,
     timeout: Duration,
 ) -> Result<TopicPartitionList, RDKafkaErrorCode> {
+    let name = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
     let op = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
-    // SAFETY: NULL asks for all partitions; the request is destroyed after the call, the result lives with its event.
+    let list = wanted.map_or(null_mut(), |wanted| wanted.ptr());
+    // SAFETY: NULL asks for all partitions; the request copies the list and is destroyed after the call, the result lives with
+    // its event.
     unsafe {
-        let mut request = sys::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), null_mut());
+        let mut request = sys::rd_kafka_ListConsumerGroupOffsets_new(name.as_ptr(), list);
         let call = |native, options: *mut _, queue| {
+            let refused = sys::rd_kafka_AdminOptions_set_require_stable_offsets(options, i32::from(is_stable));
+            if !refused.is_null() {
+                sys::rd_kafka_error_destroy(refused);
+            }
             sys::rd_kafka_ListConsumerGroupOffsets(native, &mut request, 1, options, queue)
         };
         let result = admin(client, op, Patience::of_coordinator(timeout), call, |event| {
-            let mut all = TopicPartitionList::new();
             let mut count = 0;
             let result = sys::rd_kafka_event_ListConsumerGroupOffsets_result(event);
             let groups = sys::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &mut count);
-            for at in 0..count {
-                let list = sys::rd_kafka_group_result_partitions(*groups.add(at));
-                if list.is_null() {
-                    continue;
-                }
-                for at in 0..usize::try_from((*list).cnt).unwrap_or(0) {
-                    let element = &*(*list).elems.add(at);
-                    all.add_partition(&text(element.topic), element.partition);
-                }
-            }
-            Ok(all)
+            offsets_of(if count == 0 { null() } else { *groups })
         });
         sys::rd_kafka_ListConsumerGroupOffsets_destroy(request);
         result
     }
+}
+
+/// Commits an offset of a group without members, outside of any transaction. The client has to be dropped as after
+/// [`committed_offsets`].
+pub(in crate::log::kafka) fn commit_offset<C: ConsumerContext>(
+    client: &Client<C>,
+    group: &str,
+    (topic, partition, offset): (&str, i32, i64),
+    timeout: Duration,
+) -> Result<(), RDKafkaErrorCode> {
+    let name = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(offset))
+        .map_err(|_| RDKafkaErrorCode::InvalidArgument)?;
+    let op = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS;
+    // SAFETY: the request copies name and list, and is destroyed after the call; the result lives with its event.
+    unsafe {
+        let mut request = sys::rd_kafka_AlterConsumerGroupOffsets_new(name.as_ptr(), list.ptr());
+        let call = |native, options: *mut _, queue| {
+            sys::rd_kafka_AlterConsumerGroupOffsets(native, &mut request, 1, options, queue)
+        };
+        let result = admin(client, op, Patience::of_coordinator(timeout), call, |event| {
+            let mut count = 0;
+            let result = sys::rd_kafka_event_AlterConsumerGroupOffsets_result(event);
+            let groups = sys::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &mut count);
+            offsets_of(if count == 0 { null() } else { *groups }).map(drop)
+        });
+        sys::rd_kafka_AlterConsumerGroupOffsets_destroy(request);
+        result
+    }
+}
+
+/// The partitions of a group's result; the first error of the group or of a partition is the error.
+///
+/// # Safety
+/// `group` is NULL or valid.
+unsafe fn offsets_of(group: *const sys::rd_kafka_group_result_t) -> Result<TopicPartitionList, RDKafkaErrorCode> {
+    let mut all = TopicPartitionList::new();
+    if group.is_null() {
+        return Ok(all);
+    }
+    // SAFETY: promised by the caller; what the accessors lend lives as long as the group.
+    unsafe {
+        let error = sys::rd_kafka_group_result_error(group);
+        if !error.is_null() {
+            return Err(sys::rd_kafka_error_code(error).into());
+        }
+        let list = sys::rd_kafka_group_result_partitions(group);
+        let count = if list.is_null() { 0 } else { usize::try_from((*list).cnt).unwrap_or(0) };
+        for at in 0..count {
+            let element = &*(*list).elems.add(at);
+            if element.err != RD_KAFKA_RESP_ERR_NO_ERROR {
+                return Err(element.err.into());
+            }
+            let topic = text(element.topic);
+            let mut added = all.add_partition(&topic, element.partition);
+            if element.offset >= 0 {
+                let set = added.set_offset(Offset::Offset(element.offset));
+                set.map_err(|_| RDKafkaErrorCode::InvalidArgument)?;
+            }
+            if !element.metadata.is_null() {
+                let bytes = &*slice_from_raw_parts(element.metadata as *const u8, element.metadata_size);
+                added.set_metadata(String::from_utf8_lossy(bytes));
+            }
+        }
+    }
+    Ok(all)
 }

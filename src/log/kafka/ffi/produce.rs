@@ -2,14 +2,13 @@
 //! waits 100 ms in every flush (librdkafka's own flush spins instead), and looks up the topic by name for every row.
 
 use super::{milliseconds, text};
-use crate::log::kafka::client::{Events, Membership, Reports};
+use crate::log::kafka::client::{Events, Reports};
 use crate::log::{Header, TopicPartition};
 use parking_lot::RwLock;
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
 use rdkafka::client::Client;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr::{self, RD_KAFKA_RESP_ERR_NO_ERROR};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaType};
@@ -78,14 +77,15 @@ unsafe fn call_result(error: *mut sys::rd_kafka_error_t) -> Result<(), CallError
     }
 }
 
-/// The group metadata of a member at one moment.
+/// The group whose offsets a transaction contains, as one that is no member of it names it (generation -1).
 pub(in crate::log::kafka) struct GroupMetadata(NonNull<sys::rd_kafka_consumer_group_metadata_t>);
 
 impl GroupMetadata {
-    /// `None`: the consumer is not a member. Must not be called once closing has begun.
-    pub(in crate::log::kafka) fn of(consumer: &BaseConsumer<Membership>) -> Option<GroupMetadata> {
-        // SAFETY: the consumer lives during the call; the object is given back in `Drop`.
-        NonNull::new(unsafe { sys::rd_kafka_consumer_group_metadata(consumer.client().native_ptr()) }).map(Self)
+    /// `None`: not a name of a group.
+    pub(in crate::log::kafka) fn of(group: &str) -> Option<GroupMetadata> {
+        let name = CString::new(group).ok()?;
+        // SAFETY: the name is copied; the object is given back in `Drop`.
+        NonNull::new(unsafe { sys::rd_kafka_consumer_group_metadata_new(name.as_ptr()) }).map(Self)
     }
 }
 

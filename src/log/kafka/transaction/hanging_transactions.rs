@@ -94,9 +94,8 @@ impl KafkaWriter {
             return self.commit_last_offsets_again(&tasks);
         }
         tracing::info!(target: "kafka", writer = self.owner, "ending pending offsets");
-        let (Some(producer), Some(group)) = (self.producer.as_ref(), self.member.group_metadata()) else {
-            return Ok(());
-        };
+        let group = self.group().map_err(|f| Error::io(f.reason))?;
+        let Some(producer) = self.producer.as_ref() else { return Ok(()) };
         let raw = producer.raw();
         raw.begin().map_err(|e| Error::io(format!("begin: {e}")))?;
         // An error is harmless: the partition became part of the transaction before.
@@ -120,7 +119,7 @@ impl KafkaWriter {
     pub(super) fn commit_only_offsets(&mut self, list: &TopicPartitionList) -> Result<()> {
         let begin = self.producer.as_ref().map(|producer| producer.raw().begin());
         begin.transpose().map_err(|e| Error::io(format!("begin: {e}")))?;
-        let done = self.commit_offsets(list, self.member.revocations());
+        let done = self.commit_offsets(list);
         self.producer = None;
         done.map_err(|f| Error::io("could not commit offsets").with_detail(f.reason))?;
         self.producer = Some(self.new_producer()?);

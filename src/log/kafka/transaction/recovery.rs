@@ -1,21 +1,18 @@
-//! Taking over a query (K3), and resolving a failed commit (K9).
+//! Resolving a failed commit (K9).
 //!
-//! Both take the same steps, whatever the error was: check that the slot is still ours, initialize a new producer, which
-//! decides the old transaction, read the commit metadata, and commit it again with our name.
+//! The steps are the same whatever the error was: make the coordinator current, look whether the query is still ours, initialize
+//! a new producer, which decides the old transaction, read the commit metadata, and commit it again with our name.
 
+use super::fence::taken_over;
 use super::unknown_outcome::{CommittedBy, Deliveries, UnknownOutcome, Verdict};
-use super::{Failure, KafkaWriter, Offsets, PAUSE_MAX, PAUSE_MIN, STABLE_WAIT, element};
+use super::{Failure, KafkaWriter, Offsets, PAUSE_MAX, PAUSE_MIN, STABLE_WAIT};
 use crate::error::{Error, Kind, Result};
-use crate::log::kafka::client::{BATCH_BYTES, Events, failed, retire};
+use crate::log::kafka::client::failed_with;
 use crate::log::kafka::commit_metadata::CommitMetadata;
-use crate::log::kafka::committed_list;
-use crate::log::kafka::group_member::{GroupMember, rightful_owner};
-use crate::log::kafka::producer::Producer;
 use crate::log::kafka::topics::REQUEST_TIMEOUT;
 use crate::log::{CommitOutcome, Epoch, TopicPartition};
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::BaseConsumer;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// K9: how long a failed commit is resolved before the writer ends with an error.
@@ -28,52 +25,16 @@ const CHECK_WAIT: Duration = Duration::from_secs(1);
 const STALE_WAIT: Duration = Duration::from_secs(15);
 
 impl KafkaWriter {
-    /// The consumer that does not wait for open transactions, made where there is none.
-    pub(super) fn uncommitted(&self) -> Result<&BaseConsumer<Events>> {
-        let consumer = match self.read_uncommitted.get() {
-            Some(consumer) => consumer,
-            None => {
-                let made = self.log.offsets_of(&self.spec.group, "read_uncommitted")?;
-                self.read_uncommitted.get_or_init(|| made)
-            }
-        };
-        // It has no poll loop: this serves its log lines.
-        let _ = consumer.poll(Duration::ZERO);
-        Ok(consumer)
-    }
-
-    pub(super) fn drop_uncommitted(&mut self) {
-        self.read_uncommitted.take().into_iter().for_each(retire);
-    }
-
     /// The committed offsets of the tasks, whether or not a transaction contains newer ones.
     pub(super) fn pending_tasks(&self) -> Result<TopicPartitionList> {
-        let read = committed_list(self.uncommitted()?, &self.task_list(), REQUEST_TIMEOUT);
-        read.map_err(|e| failed("read the committed tasks", e))
-    }
-
-    /// K3: fences earlier owners, reads their offsets and commits them again with our name. That proves that the group
-    /// accepts our commits, and names us to the next owner.
-    pub(super) fn take_over(&mut self) -> Result<()> {
-        for other in self.other_owners()? {
-            self.fence(&other);
-        }
-        let list = self.read_tasks().map_err(|error| self.explain_pending_offsets(error))?;
-        let metadata = self.commit_metadata(&list);
-        self.query_metadata = element(&list, &self.topic, self.spec.tasks as i32).map(|o| o.metadata);
-        let offsets = self.offsets_in_metadata(&metadata);
-        let sequence = self.next_sequence();
-        self.write_ownership(&sequence, &offsets)
-            .map_err(|f| Error::io("could not take over the query").with_detail(f.reason))?;
-        self.last_commit = sequence;
-        self.revocations = self.member.revocations();
-        Ok(())
+        let read = self.log.last_offsets(&self.spec.group, &self.task_list(), REQUEST_TIMEOUT);
+        read.map_err(|code| failed_with("read the committed tasks", code))
     }
 
     /// Why committed offsets cannot be read: the broker is unreachable, or a transaction stays pending. Our own ones have been
     /// ended by the new producers, so either the broker has forgotten one (see [`super::hanging_transactions`]) or another
     /// client holds one open. Whether that is to be committed or aborted cannot be decided here.
-    fn explain_pending_offsets(&self, error: Error) -> Error {
+    pub(super) fn explain_pending_offsets(&self, error: Error) -> Error {
         if self.pending_tasks().is_err() {
             return error;
         }
@@ -101,29 +62,11 @@ impl KafkaWriter {
     }
 
     /// Commits the metadata alone, with the offsets that it had before.
-    fn write_ownership(&mut self, sequence: &str, offsets: &Offsets) -> Result<(), Failure> {
-        let revocations = self.member.revocations();
+    pub(super) fn write_ownership(&mut self, sequence: &str, offsets: &Offsets) -> Result<(), Failure> {
         let producer = self.producer.as_ref().ok_or_else(|| Failure::of("no producer"))?;
         producer.raw().begin().map_err(|e| Failure::call("begin", e))?;
         let list = self.offset_list(sequence, &Offsets::new(), offsets, self.query_metadata.as_deref())?;
-        self.commit_offsets(&list, revocations)
-    }
-
-    /// Transactional ids in the commit metadata that are not ours.
-    fn other_owners(&self) -> Result<BTreeSet<String>> {
-        let list = self.pending_tasks()?;
-        Ok(self.commit_metadata(&list).into_iter().flatten().map(|b| b.owner).filter(|o| *o != self.owner).collect())
-    }
-
-    /// K3: ends the open transaction of another owner, instead of waiting for its timeout.
-    fn fence(&self, other: &str) {
-        tracing::info!(target: "kafka", owner = other, "fencing an earlier owner");
-        let config = self.log.settings().transactional(other, BATCH_BYTES);
-        if let Ok(producer) = Producer::new(&config, other, self.log.clock().clone())
-            && let Err(error) = producer.raw().init_transactions(Duration::from_secs(10))
-        {
-            tracing::warn!(target: "kafka", owner = other, %error, "could not fence an earlier owner");
-        }
+        self.commit_offsets(&list)
     }
 
     pub(super) fn read_last_commit(&self) -> Result<CommittedBy> {
@@ -131,9 +74,7 @@ impl KafkaWriter {
         let mut last = CommittedBy::NoOne;
         for task in self.commit_metadata(&list).into_iter().flatten() {
             match &last {
-                _ if task.owner != self.owner || !task.sequence.starts_with(&self.start) => {
-                    return Ok(CommittedBy::Other(task.owner));
-                }
+                _ if !self.is_own(&task.owner, &task.sequence) => return Ok(CommittedBy::Other(taken_over(&task))),
                 CommittedBy::Ours(sequence) if *sequence != task.sequence => {
                     return Err(Error::bug("the tasks of a query carry different commits"));
                 }
@@ -166,7 +107,7 @@ impl KafkaWriter {
             match self.recover(&mut unknown) {
                 Ok(Some(reason)) => return Ok(self.fenced(reason)),
                 Ok(None) => break,
-                Err(error) if error.kind() == Kind::Busy => return Ok(self.fenced(error.to_string())),
+                Err(error) if error.kind() == Kind::Fenced => return Ok(self.fenced(error.to_string())),
                 Err(error) if error.kind() == Kind::Bug || self.log.clock().monotonic() > deadline => {
                     self.ended = Some((error.kind(), error.to_string()));
                     return Err(error);
@@ -193,15 +134,12 @@ impl KafkaWriter {
         if self.log.ids(&[&self.topic])? != [self.topic_id] {
             return Ok(Some("the group was deleted".to_owned()));
         }
-        // K1: checked first, because a new producer would fence a rightful new owner.
-        if self.member.lost_place(&self.log)? {
-            let last_owner = || last_owner(self.uncommitted()?, &self.topic);
-            let (group, slot) = (&self.spec.group, &self.spec.slot);
-            if let Some(who) = rightful_owner(&self.log, group, slot, &self.process, &last_owner)? {
-                return Ok(Some(format!("{who} has taken over the query")));
-            }
+        // K9: else the coordinator may return offsets that are seconds old.
+        self.log.refresh(&self.spec.group, &self.topic)?;
+        // K1: before a new producer is made, which would fence a rightful new owner.
+        if let Some(other) = self.later_owner() {
+            return Ok(Some(other));
         }
-        self.rejoin()?;
         self.producer = None;
         self.producer = Some(self.new_producer()?);
         if unknown.verdict == Verdict::Unknown {
@@ -212,7 +150,7 @@ impl KafkaWriter {
             _ => self.end_hanging_offsets()?,
         }
         match self.read_last_commit()? {
-            CommittedBy::Other(owner) => return Ok(Some(format!("{owner} has taken over the query"))),
+            CommittedBy::Other(reason) => return Ok(Some(reason)),
             CommittedBy::Ours(found) if found == unknown.sequence => self.accept(unknown),
             _ if unknown.verdict == Verdict::Committed => return Err(Error::io("a commit cannot be read any more")),
             _ => {}
@@ -225,17 +163,6 @@ impl KafkaWriter {
         }
         self.restore_lost()?;
         self.take_over().map(|()| None)
-    }
-
-    /// K9: joins the group anew, which makes the coordinator write. One that has just loaded more than 16,384 records returns
-    /// the state at the last multiple of that number until its first write (Kafka 4.3.1 after a kill -9).
-    fn rejoin(&mut self) -> Result<()> {
-        let last_owner = || last_owner(self.uncommitted()?, &self.topic);
-        self.member.leave();
-        self.member = GroupMember::join(&self.log, &self.spec.group, &self.spec.slot, &self.topic, &last_owner)?;
-        // Not owning them does not prove yet that there is another owner: the next attempt checks again.
-        let waited = self.member.wait_for_tasks(self.spec.tasks as usize + 1);
-        waited.map_err(|e| Error::io(e.message()).because(e))
     }
 
     /// Ends the writer: another process owns the query.
@@ -252,26 +179,25 @@ impl KafkaWriter {
             return Ok(None);
         }
         self.last_check = now;
-        let mut rejoined = false;
+        let mut is_refreshed = false;
         loop {
-            let Ok(list) = self.member.committed(&self.task_list(), CHECK_WAIT) else { return Ok(None) };
+            let stable = self.log.stable_now(&self.spec.group, &self.task_list(), CHECK_WAIT);
+            let Ok(list) = stable else { return Ok(None) };
             let mut tasks = self.commit_metadata(&list).into_iter().flatten();
             let Some(task) = tasks.find(|t| t.owner != self.owner || t.sequence != self.last_commit) else {
                 return Ok(None);
             };
-            if task.owner != self.owner || !task.sequence.starts_with(&self.start) {
-                return Ok(Some(format!("{} has taken over the query", task.owner)));
+            if !self.is_own(task.owner.as_str(), &task.sequence) {
+                return Ok(Some(taken_over(&task)));
             }
             // A broker that has just started may return an earlier state.
-            if !rejoined {
+            if !is_refreshed {
                 tracing::warn!(target: "kafka", writer = self.owner, found = task.sequence, expected = self.last_commit,
                     "the broker returned another commit than the last one");
-                // K1: a rightful new owner must not be fenced; the next commit will find it.
-                let is_ours = self.member.lost_place(&self.log).is_ok_and(|lost| !lost);
-                if !is_ours || self.rejoin().is_err() {
+                if self.log.refresh(&self.spec.group, &self.topic).is_err() {
                     return Ok(None);
                 }
-                (rejoined, self.revocations) = (true, self.member.revocations());
+                is_refreshed = true;
             } else if self.log.clock().monotonic().saturating_sub(now) > STALE_WAIT {
                 let message = format!("commit {} of {} was lost", self.last_commit, self.owner);
                 let error = Error::new(Kind::Bug, message)
@@ -283,13 +209,4 @@ impl KafkaWriter {
             self.log.clock().sleep(PAUSE_MIN);
         }
     }
-}
-
-/// Client id of the process that committed last.
-pub(super) fn last_owner(read_uncommitted: &BaseConsumer<Events>, topic: &str) -> Result<Option<String>> {
-    let mut first = TopicPartitionList::new();
-    first.add_partition(topic, 0);
-    let list =
-        committed_list(read_uncommitted, &first, REQUEST_TIMEOUT).map_err(|e| failed("read the committed tasks", e))?;
-    Ok(element(&list, topic, 0).and_then(|o| CommitMetadata::parse(&o.metadata)).map(|task| task.process))
 }

@@ -136,7 +136,7 @@ impl KafkaWriter {
         let (sequence, text) = (self.last_commit.clone(), self.query_metadata.clone());
         let written = self.write_rows(&epoch.records).and_then(|()| {
             let list = self.offset_list(&sequence, &self.offsets, &self.offsets, text.as_deref())?;
-            self.commit_offsets(&list, self.member.revocations())
+            self.commit_offsets(&list)
         });
         let delivered = self.producer.as_ref().map(|producer| producer.events().take_deliveries()).unwrap_or_default();
         self.producer = None;

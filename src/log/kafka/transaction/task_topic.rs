@@ -10,7 +10,7 @@ pub(in crate::log::kafka) fn task_topic(group: &str) -> String {
 }
 
 /// Creates the task topic unless it exists, and returns its id. K12: another number of partitions is refused.
-pub(super) fn ensure_task_topic(log: &KafkaLog, topic: &str, tasks: u32) -> Result<u128> {
+pub(in crate::log::kafka) fn ensure_task_topic(log: &KafkaLog, topic: &str, tasks: u32) -> Result<u128> {
     let found = match log.topic(topic)? {
         Some(info) => info,
         None => match log.create_topic(&TopicSpec::new(topic, tasks + 1)) {

@@ -69,7 +69,7 @@ pub(super) enum CommittedBy {
     Ours(String),
     /// There is no commit yet.
     NoOne,
-    /// Some task carries a commit of another owner.
+    /// Some task carries a commit of another owner; this says whose.
     Other(String),
 }
 
@@ -103,7 +103,7 @@ impl KafkaWriter {
 
     /// Whether the offsets can be read now; false while any are pending.
     pub(super) fn offsets_are_stable(&self) -> bool {
-        self.member.stable(&self.task_list(), OPEN_AFTER).is_ok()
+        self.log.stable(&self.spec.group, &self.task_list(), OPEN_AFTER).is_ok()
     }
 
     /// Whether the row's partition has a marker for its transaction by `deadline`.
@@ -192,7 +192,7 @@ impl KafkaWriter {
         let mut inputs = self.offsets.clone();
         inputs.extend(rest.offsets.iter().cloned());
         let list = self.offset_list(sequence, &inputs, &inputs, Some(&rest.metadata))?;
-        self.commit_offsets(&list, self.member.revocations())
+        self.commit_offsets(&list)
     }
 }
 

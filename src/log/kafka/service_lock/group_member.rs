@@ -1,15 +1,13 @@
-//! Static membership in the group of a query (K1, KIP-345). The member subscribes to the task topic; its generation is part of
-//! every commit and fences earlier owners. Being a consumer of the group, the member reads the group's stable offsets, too.
+//! Static membership in a group (K1, KIP-345): the coordinator gives the place of an instance id to one process at a time.
 
-use super::client::{Events, Membership, SESSION_TIMEOUT, failed, retire};
-use super::ffi::{GroupMetadata, member_id};
-use super::process_identity::{self, Liveness};
-use super::{KafkaLog, committed_list, make_client};
 use crate::error::{Error, Kind, Result};
+use crate::log::kafka::client::{Events, Membership, SESSION_TIMEOUT, failed, retire};
+use crate::log::kafka::process_identity::{self, Liveness, busy};
+use crate::log::kafka::{KafkaLog, make_client};
 use crate::threads;
 use crate::types::clock::SharedClock;
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::groups::GroupList;
 use std::ops::ControlFlow;
@@ -23,8 +21,6 @@ const POLL_WAIT: Duration = Duration::from_millis(50);
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// Interval of asking the coordinator whether a member of unknown liveness still exists.
 const ASK_PAUSE: Duration = Duration::from_millis(500);
-/// K3: timeout of one attempt to read stable offsets.
-const STABLE_TRY: Duration = Duration::from_millis(400);
 /// Timeout of one request to the coordinator.
 const ASK_WAIT: Duration = Duration::from_secs(10);
 /// How long a coordinator may take to become available: a broker that has just started loads its offsets first.
@@ -32,25 +28,24 @@ const COORDINATOR_WAIT: Duration = Duration::from_secs(30);
 /// A group forms within the broker's rebalance delay (3 s) plus the session timeout of a dead member.
 const JOIN_WAIT: Duration = Duration::from_secs(30);
 
-/// The coordination consumer and the thread that polls it.
+/// The consumer and the thread that polls it.
 pub(super) struct GroupMember {
     consumer: Arc<BaseConsumer<Membership>>,
     clock: SharedClock,
-    instance: String,
     group: String,
     stop: Arc<AtomicBool>,
 }
 
 impl GroupMember {
-    /// Starts joining `group`, unless a live process holds the place. `last_owner` reads the client id in the commit metadata.
+    /// Starts joining `group`, unless a live process holds the place. `last_holder` reads the client id in the commit metadata.
     pub(super) fn join(
         log: &KafkaLog,
         group: &str,
         instance: &str,
         topic: &str,
-        last_owner: &dyn Fn() -> Result<Option<String>>,
+        last_holder: &dyn Fn() -> Result<Option<String>>,
     ) -> Result<GroupMember> {
-        wait_for_place(log, group, instance, last_owner)?;
+        wait_for_place(log, group, instance, last_holder)?;
         let events = Events::new(format!("group {group}"), log.clock().clone());
         let config = log.settings().member(group, instance, &process_identity::own());
         let consumer: BaseConsumer<Membership> = make_client(&config, Membership::new(events), "make a group member")?;
@@ -66,8 +61,7 @@ impl GroupMember {
             });
         };
         threads::spawn("kafka-group", group, work)?;
-        let (clock, group, instance) = (log.clock().clone(), group.to_owned(), instance.to_owned());
-        Ok(GroupMember { consumer, clock, instance, group, stop })
+        Ok(GroupMember { consumer, clock: log.clock().clone(), group: group.to_owned(), stop })
     }
 
     /// Waits until all tasks are assigned to this member.
@@ -75,7 +69,7 @@ impl GroupMember {
         let deadline = self.clock.monotonic() + JOIN_WAIT;
         loop {
             if let Some(reason) = self.fatal() {
-                return Err(Error::new(Kind::Fenced, "another process took over this query").with_detail(reason));
+                return Err(Error::new(Kind::Fenced, "another process took over this service").with_detail(reason));
             }
             let owned = self.context().owned();
             if owned == tasks {
@@ -92,61 +86,14 @@ impl GroupMember {
         }
     }
 
-    /// K2: how often tasks were revoked.
-    pub(super) fn revocations(&self) -> u64 {
-        self.context().revocations()
-    }
-
-    /// The current group metadata; `None` = not a member at present.
-    pub(super) fn group_metadata(&self) -> Option<GroupMetadata> {
-        GroupMetadata::of(&self.consumer)
-    }
-
-    /// The offsets that the group has committed; an error while an open transaction contains newer ones.
-    pub(super) fn committed(
-        &self,
-        wanted: &TopicPartitionList,
-        timeout: Duration,
-    ) -> Result<TopicPartitionList, KafkaError> {
-        committed_list(&self.consumer, wanted, timeout)
-    }
-
-    /// K3: the same once no open transaction contains newer ones; `patience` is how long one may stay open.
-    pub(super) fn stable(&self, wanted: &TopicPartitionList, patience: Duration) -> Result<TopicPartitionList> {
-        let deadline = self.clock.monotonic() + patience;
-        loop {
-            match self.committed(wanted, STABLE_TRY) {
-                Ok(list) => return Ok(list),
-                Err(error) if self.clock.monotonic() > deadline => {
-                    return Err(failed("read the committed offsets", error));
-                }
-                // Most errors come after the timeout; others must not spin.
-                Err(_) => self.clock.sleep(LOOK_PAUSE),
-            }
-        }
+    /// Commits offsets as a member; an error if another process has taken the place meanwhile.
+    pub(super) fn commit(&self, offsets: &TopicPartitionList) -> Result<()> {
+        self.consumer.commit(offsets, CommitMode::Sync).map_err(|e| failed("commit who holds the service", e))
     }
 
     /// K1: why this membership has ended for good: another process has the place.
-    pub(super) fn fatal(&self) -> Option<String> {
+    fn fatal(&self) -> Option<String> {
         self.consumer.client().fatal_error().map(|(code, reason)| format!("{reason} ({code:?})"))
-    }
-
-    /// Whether this member has lost its place, to another process or, after a broker stalled, to its own repeated join request.
-    pub(super) fn lost_place(&self, log: &KafkaLog) -> Result<bool> {
-        if self.fatal().is_some() {
-            return Ok(true);
-        }
-        let holder = holder(log, &self.group, &self.instance)?;
-        Ok(match (holder, member_id(self.consumer.client())) {
-            (Some(holder), Some(ours)) => holder.member != ours,
-            _ => false,
-        })
-    }
-
-    /// Leaves the place to another member of this process: two of one instance id would fence each other in turn.
-    pub(super) fn leave(&self) {
-        self.consumer.unsubscribe();
-        self.stop.store(true, Ordering::Relaxed);
     }
 
     fn context(&self) -> &Membership {
@@ -161,22 +108,14 @@ impl Drop for GroupMember {
     }
 }
 
-/// The holder of a static place in a group.
-struct Holder {
-    member: String,
-    client: String,
-}
-
-fn holder(log: &KafkaLog, group: &str, instance: &str) -> Result<Option<Holder>> {
+/// Client id of the holder of a static place in a group.
+fn holder(log: &KafkaLog, group: &str, instance: &str) -> Result<Option<String>> {
     let groups = group_list(log, group)?;
     // The coordinator composes a static member's id of its instance id and a UUID (`GroupMetadata.generateMemberId`).
     let is_instance =
         |id: &str| id.strip_prefix(instance).is_some_and(|rest| rest.len() == 37 && rest.starts_with('-'));
     let members = groups.groups().iter().flat_map(|g| g.members());
-    Ok(members
-        .filter(|m| is_instance(m.id()))
-        .map(|m| Holder { member: m.id().to_owned(), client: m.client_id().to_owned() })
-        .next())
+    Ok(members.filter(|m| is_instance(m.id())).map(|m| m.client_id().to_owned()).next())
 }
 
 /// Reads a group, and retries while its coordinator moves or has only just started, which is usual for a new broker.
@@ -196,22 +135,6 @@ fn is_coming_up(error: &KafkaError) -> bool {
     matches!(error.rdkafka_error_code(), Some(CoordinatorLoadInProgress | CoordinatorNotAvailable | NotCoordinator))
 }
 
-/// The process that rightfully has the place that `own` has lost; `None` = there is none, so that it may be taken again.
-pub(super) fn rightful_owner(
-    log: &KafkaLog,
-    group: &str,
-    instance: &str,
-    own: &str,
-    last_owner: &dyn Fn() -> Result<Option<String>>,
-) -> Result<Option<String>> {
-    let other = |client: &String| client != own && process_identity::liveness(client) != Liveness::Dead;
-    if let Some(committed) = last_owner()?.filter(other) {
-        return Ok(Some(process_identity::describe(&committed)));
-    }
-    // A process that joined after our session ended is a new member with its own client id.
-    Ok(holder(log, group, instance)?.map(|h| h.client).filter(other).map(|client| process_identity::describe(&client)))
-}
-
 /// K1: returns when the place is free or its holder is dead. The death of a process of this machine is known at once; elsewhere
 /// the session timeout decides.
 ///
@@ -221,12 +144,12 @@ fn wait_for_place(
     log: &KafkaLog,
     group: &str,
     instance: &str,
-    last_owner: &dyn Fn() -> Result<Option<String>>,
+    last_holder: &dyn Fn() -> Result<Option<String>>,
 ) -> Result<()> {
     let deadline = log.clock().monotonic() + SESSION_TIMEOUT + Duration::from_secs(1);
     let mut logged = false;
     while let Some(holder) = holder(log, group, instance)? {
-        let client = last_owner()?.unwrap_or(holder.client);
+        let client = last_holder()?.unwrap_or(holder);
         match process_identity::liveness(&client) {
             Liveness::Dead => return Ok(()),
             // A writer of this process that was closed: static members do not leave, their session times out.
@@ -243,12 +166,4 @@ fn wait_for_place(
         }
     }
     Ok(())
-}
-
-/// The error for a slot that is taken.
-pub(super) fn busy(group: &str, client: &str) -> Error {
-    let who = process_identity::describe(client);
-    Error::new(Kind::Busy, format!("another Tidegate process with this service id is running: {who}"))
-        .with_detail(format!("it writes group {group}"))
-        .with_hint("stop that process, or start this one with another service id (ksql.service.id)")
 }
