@@ -13,6 +13,7 @@
 
 use super::record::Record;
 use super::store::Store;
+use crate::config::random_id;
 use crate::log::{Assignment, Isolation, Log, Reader, RecordSet, Start, TopicId, TopicPartition, TopicSpec};
 use crate::registry::{RegistryError, Result};
 use crate::types::clock::SharedClock;
@@ -34,8 +35,11 @@ const POLL_WAIT: Duration = Duration::from_millis(50);
 const POLL_RECORDS: usize = 1_000;
 /// How long a change waits for those before it.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
-/// Plans of one change; each further one means that another process assigned the same id at the same moment.
-const ATTEMPTS_MAX: usize = 10;
+/// Plans of one change; each further one means that another process assigned the same id at the same moment. One that registers
+/// many schemas in a row may win most of these races.
+const ATTEMPTS_MAX: u64 = 100;
+/// Longest pause before another plan: a random one, so that two processes do not stay in step.
+const PAUSE_MAX: Duration = Duration::from_millis(20);
 
 /// State and topic.
 #[derive(Debug)]
@@ -91,7 +95,11 @@ impl Topic {
     pub(super) fn settle<T>(&self, plan: impl Fn(&Store) -> Result<(T, Vec<Record>)>) -> Result<T> {
         let mut tail = self.lock()?;
         self.refresh(&mut tail)?;
-        for _ in 0..ATTEMPTS_MAX {
+        for attempt in 0..ATTEMPTS_MAX {
+            // The first plan is written, the second one finds that it counts.
+            if attempt > 1 {
+                self.clock.sleep(pause(attempt)?);
+            }
             let (result, records) = plan(&self.store.read())?;
             if records.is_empty() {
                 return Ok(result);
@@ -184,6 +192,13 @@ impl Topic {
         *self.read_at.lock() = Some(self.clock.monotonic());
         Ok(())
     }
+}
+
+/// The pause before an attempt: a random one of up to as many milliseconds as there were attempts.
+fn pause(attempt: u64) -> Result<Duration> {
+    let longest = Duration::from_millis(attempt).min(PAUSE_MAX);
+    let part = random_id().map_err(failed)? % 1_000;
+    Ok(longest * part as u32 / 1_000)
 }
 
 fn failed(error: crate::error::Error) -> RegistryError {
