@@ -111,13 +111,15 @@ fn commands_in_deployment_files_are_ones_that_there_are() {
     let list = |line: &str| line.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
     let find = |word: &str| docker.lines().find_map(|line| line.strip_prefix(word)).map(list).unwrap();
     let container = [find("ENTRYPOINT "), find("CMD ")].concat();
-    let compose = fs::read_to_string(deploy("compose.yaml")).unwrap();
-    let service = compose.lines().find_map(|line| line.trim().strip_prefix("command: ")).map(list).unwrap();
-    let composed = [vec!["tidegate".to_owned()], service].concat();
-    for words in [start.split(' ').map(str::to_owned).collect(), container, composed] {
+    let [compose, cluster] =
+        ["compose.yaml", "cluster.compose.yaml"].map(|name| fs::read_to_string(deploy(name)).unwrap());
+    let lines = compose.lines().chain(cluster.lines()).filter_map(|line| line.trim().strip_prefix("command: "));
+    let composed: Vec<Vec<String>> = lines.map(|line| [vec!["tidegate".to_owned()], list(line)].concat()).collect();
+    assert_eq!(composed.len(), 1 + 3);
+    for words in [start.split(' ').map(str::to_owned).collect(), container].into_iter().chain(composed) {
         assert!(Arguments::try_parse_from(&words).is_ok(), "{words:?}");
     }
-    for (file, said) in [("Dockerfile", &docker), ("compose.yaml", &compose)] {
+    for (file, said) in [("Dockerfile", &docker), ("compose.yaml", &compose), ("cluster.compose.yaml", &cluster)] {
         assert!(!said.contains(":latest"), "{file}: a version that changes by itself");
     }
     // What the image copies exists.
@@ -143,11 +145,13 @@ fn a_release_is_of_this_version_and_its_commands_are_ones_that_there_are() {
         chart.contains(&format!("\nversion: {version}\n")) && chart.contains(&format!("appVersion: \"{version}\""))
     );
     // What the chart runs in its container.
-    let rendered = file("examples/deploy/helm/rendered.yaml");
-    let args = rendered.lines().skip_while(|line| line.trim() != "args:").skip(1);
-    let args: Vec<&str> = args.map_while(|line| line.trim().strip_prefix("- ")).collect();
-    assert!(args.len() > 3, "{args:?}");
-    Arguments::try_parse_from(["tidegate"].iter().chain(&args)).unwrap();
+    for name in ["rendered.yaml", "rendered.cluster.yaml"] {
+        let rendered = file(&format!("examples/deploy/helm/{name}"));
+        let args = rendered.lines().skip_while(|line| line.trim() != "args:").skip(1);
+        let args: Vec<&str> = args.map_while(|line| line.trim().strip_prefix("- ")).collect();
+        assert!(args.len() > 3, "{args:?}");
+        Arguments::try_parse_from(["tidegate"].iter().chain(&args)).unwrap();
+    }
     let docker = file("examples/deploy/release.Dockerfile");
     let command = docker.lines().find_map(|line| line.strip_prefix("CMD ")).unwrap();
     let words: Vec<&str> = command.split('"').skip(1).step_by(2).collect();
@@ -178,7 +182,13 @@ fn workflows_and_chart_pass_their_linters() {
     passes("yamllint", &["--strict", "-c", &config, &workflows[0], &workflows[1]]);
     let version = ["--kube-version", "1.31.0"];
     passes("helm", &["lint", "--strict", version[0], version[1], &chart]);
-    if let Some(rendered) = passes("helm", &["template", "tidegate", version[0], version[1], &chart]) {
-        assert_eq!(rendered, file("examples/deploy/helm/rendered.yaml"), "helm template writes the new one");
+    let cluster = ["replicas=3", "bootstrapServers=kafka:9092", "clusterSecret=tidegate-cluster"];
+    let cluster: Vec<&str> = cluster.iter().flat_map(|value| ["--set", value]).collect();
+    for (name, values) in [("rendered.yaml", &[][..]), ("rendered.cluster.yaml", &cluster[..])] {
+        let args = [&["template", "tidegate", version[0], version[1], &chart], values].concat();
+        if let Some(rendered) = passes("helm", &args) {
+            let kept = file(&format!("examples/deploy/helm/{name}"));
+            assert_eq!(rendered, kept, "{name}: helm template writes the new one");
+        }
     }
 }

@@ -3,7 +3,12 @@
 {{- if contains "tidegate" .Release.Name }}{{ .Release.Name | trunc 52 | trimSuffix "-" }}{{ else }}{{ printf "%s-tidegate" .Release.Name | trunc 52 | trimSuffix "-" }}{{ end }}
 {{- end }}
 
-{{/* What selects its pod. */}}
+{{/* The Service by which a pod has a name of its own: servers reach each other by it. */}}
+{{- define "tidegate.nodes" -}}
+{{ include "tidegate.fullname" . }}-nodes
+{{- end }}
+
+{{/* What selects its pods. */}}
 {{- define "tidegate.selector" -}}
 app.kubernetes.io/name: tidegate
 app.kubernetes.io/instance: {{ .Release.Name }}
