@@ -67,6 +67,13 @@ pub enum SelectItem {
     All,
     /// `alias.*`
     AllOf(Name),
+    /// `* EXCLUDE (column, ...)`, `alias.* EXCLUDE (column, ...)`
+    AllBut {
+        /// The source, if one is named.
+        source: Option<Name>,
+        /// What is left out.
+        columns: Vec<Name>,
+    },
     /// `struct->*`
     AllFields(Expr),
     /// `expr [AS alias]`
@@ -86,6 +93,9 @@ impl PartialEq for SelectItem {
         match (self, other) {
             (SelectItem::All, SelectItem::All) => true,
             (SelectItem::AllOf(a), SelectItem::AllOf(b)) => a == b,
+            (SelectItem::AllBut { source: a, columns: n }, SelectItem::AllBut { source: b, columns: m }) => {
+                a == b && n == m
+            }
             (SelectItem::AllFields(a), SelectItem::AllFields(b)) => a == b,
             (SelectItem::Expr { expr: a, alias: n, .. }, SelectItem::Expr { expr: b, alias: m, .. }) => {
                 a == b && n == m
@@ -241,7 +251,29 @@ pub struct SelectBody {
     /// The SELECT, without EMIT and LIMIT.
     pub select: Select,
     /// DISTINCT.
-    pub distinct: bool,
+    pub distinct: Distinct,
+}
+
+/// Which rows of a SELECT are left out because of others.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Distinct {
+    /// None.
+    #[default]
+    No,
+    /// DISTINCT: those that equal another one.
+    Rows,
+    /// DISTINCT ON: all but the first, in the order of ORDER BY, of those with equal values of these expressions.
+    On(Vec<Expr>),
+}
+
+impl Distinct {
+    /// The expressions of DISTINCT ON; none for the others.
+    pub fn by(&self) -> &[Expr] {
+        match self {
+            Distinct::On(by) => by,
+            Distinct::No | Distinct::Rows => &[],
+        }
+    }
 }
 
 /// What combines the rows of two queries.
@@ -267,6 +299,11 @@ pub struct SortKey {
 }
 
 impl Relational {
+    /// All rows of a body, in no order.
+    pub fn of(body: Body) -> Relational {
+        Relational { with: Vec::new(), body, order_by: Vec::new(), limit: None, offset: 0, queries: Vec::new() }
+    }
+
     /// Calls `visit` with every SELECT in it.
     pub fn for_each_select(&self, visit: &mut dyn FnMut(&Select)) {
         self.with.iter().for_each(|cte| cte.query.for_each_select(visit));

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! from     := relation [, relation | [INNER|LEFT|RIGHT|FULL] JOIN relation [WITHIN ...] ON|USING ... | CROSS JOIN relation ...]...
+//!             the first relations may be in parentheses: (a JOIN b ON ...) JOIN c ON ...
 //! relation := [system.] name | (query) | LATERAL (query) | function(arguments)      [[AS] alias [(column, ...)]]
 //! ```
 
@@ -22,8 +23,16 @@ const SYSTEM: &str = "SYSTEM";
 
 /// What follows the word FROM.
 pub(super) fn from(reader: &mut Reader<'_>) -> Result<(Relation, Vec<Join>)> {
-    let first = relation(reader)?;
-    let mut joins = Vec::new();
+    let (first, mut joins) = match is_join_in_parentheses(reader) {
+        false => (relation(reader)?, Vec::new()),
+        // Joins are carried out from left to right: here the parentheses change nothing.
+        true => {
+            reader.skip(1);
+            let inner = reader.inside(from)?;
+            reader.expect_token(&Token::RParen)?;
+            inner
+        }
+    };
     loop {
         if reader.accept_token(&Token::Comma) {
             let right = relation(reader)?;
@@ -37,6 +46,37 @@ pub(super) fn from(reader: &mut Reader<'_>) -> Result<(Relation, Vec<Join>)> {
             let error = Error::statement(format!("FROM names too many sources, at most {RELATIONS_MAX}"));
             return Err(error.at(reader.place(0)));
         }
+    }
+}
+
+/// Whether parentheses open around sources, and not around a query.
+fn is_join_in_parentheses(reader: &Reader<'_>) -> bool {
+    let mut open = 0;
+    while *reader.token(open) == Token::LParen {
+        match reader.token(open + 1) {
+            Token::Word(_) => return !["SELECT", "WITH", "VALUES", "TABLE"].contains(&reader.word(open + 1)),
+            Token::LParen if joins(reader, open) => return true,
+            Token::LParen => open += 1,
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Whether sources are joined between this parenthesis and its end, outside of further ones.
+fn joins(reader: &Reader<'_>, open: usize) -> bool {
+    let (mut place, mut depth) = (open, 0_usize);
+    loop {
+        match reader.token(place) {
+            Token::LParen => depth += 1,
+            Token::RParen if depth == 1 => return false,
+            Token::RParen => depth -= 1,
+            Token::EOF => return false,
+            Token::Comma if depth == 1 => return true,
+            Token::Word(_) if depth == 1 && reader.word(place) == "JOIN" => return true,
+            _ => {}
+        }
+        place += 1;
     }
 }
 

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::parse::dialect::KsqlDialect;
 use crate::parse::expansion;
 use crate::parse::grammar::{relational, select};
-use crate::parse::query::{Body, Relational};
+use crate::parse::query::{Body, Distinct, Relational};
 use crate::parse::reader::Reader;
 use crate::parse::statement::Statement;
 use crate::parse::syntax_error::SYNTAX_ERROR;
@@ -48,7 +48,7 @@ fn simplified(query: Relational) -> Statement {
             if with.is_empty()
                 && order_by.is_empty()
                 && queries.is_empty()
-                && !body.distinct
+                && body.distinct == Distinct::No
                 && body.select.is_plain() =>
         {
             body.select.limit = limit;

@@ -3,7 +3,7 @@
 //! ```text
 //! query := [WITH name [(column, ...)] AS (query), ...]
 //!          term [UNION|INTERSECT|EXCEPT [ALL] term]... [ORDER BY key, ...] [LIMIT n] [OFFSET n]
-//! term  := SELECT [DISTINCT] ... | VALUES (expression, ...), ... | TABLE name | (query)
+//! term  := SELECT [DISTINCT [ON (expression, ...)]] ... | VALUES (expression, ...), ... | TABLE name | (query)
 //! ```
 //!
 //! INTERSECT binds tighter than the others. How deep and how many queries may be is checked while a text is cut into
@@ -12,7 +12,7 @@
 use crate::error::{Error, Result};
 use crate::parse::expansion;
 use crate::parse::grammar::{from, select, subquery};
-use crate::parse::query::{Body, Definition, Relational, SelectBody, SetOperator, SortKey};
+use crate::parse::query::{Body, Definition, Distinct, Relational, SelectBody, SetOperator, SortKey};
 use crate::parse::reader::Reader;
 use crate::parse::statement::{Relation, Select};
 use crate::parse::words::CLAUSES;
@@ -150,7 +150,7 @@ fn table(reader: &mut Reader<'_>) -> Result<Body> {
     reader.skip(1);
     let name = reader.name("a stream or table")?;
     let relation = Relation { name, alias: None, columns: Vec::new(), derived: None };
-    Ok(Body::Select(Box::new(SelectBody { select: Select::all_of(relation), distinct: false })))
+    Ok(Body::Select(Box::new(SelectBody { select: Select::all_of(relation), distinct: Distinct::No })))
 }
 
 fn sort_key(reader: &mut Reader<'_>) -> Result<SortKey> {

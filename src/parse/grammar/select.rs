@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::parse::grammar::duration::duration;
 use crate::parse::grammar::{from, subquery};
+use crate::parse::query::Distinct;
 use crate::parse::reader::Reader;
 use crate::parse::span::span_of;
 use crate::parse::statement::{Emit, Name, Select, SelectItem};
@@ -16,6 +17,9 @@ use sqlparser::tokenizer::Token;
 /// Columns of one SELECT: planning compares each with the others.
 const SELECT_ITEMS_MAX: usize = 1_000;
 
+/// What a continuous query has in the place of DISTINCT.
+const CONTINUOUS_DISTINCT: &str = "DISTINCT requires a query without EMIT; GROUP BY keeps one row for each value";
+
 /// `SELECT ... FROM ... [LIMIT n]` in ksqlDB's grammar.
 pub(super) fn select(reader: &mut Reader<'_>) -> Result<Select> {
     let (select, _) = clauses(reader, false)?;
@@ -23,12 +27,20 @@ pub(super) fn select(reader: &mut Reader<'_>) -> Result<Select> {
     Ok(Select { limit, ..select })
 }
 
-/// A SELECT up to its LIMIT, and whether it says DISTINCT, where that is allowed.
-pub(super) fn clauses(reader: &mut Reader<'_>, may_be_distinct: bool) -> Result<(Select, bool)> {
+/// A SELECT up to its LIMIT, and what it says of DISTINCT, where that is allowed.
+pub(super) fn clauses(reader: &mut Reader<'_>, may_be_distinct: bool) -> Result<(Select, Distinct)> {
     reader.expect(&["SELECT"])?;
     let outer = reader.take_queries();
     subquery::replace(reader)?;
-    let distinct = may_be_distinct && reader.accept(&["DISTINCT"]);
+    let distinct = match may_be_distinct && reader.accept(&["DISTINCT"]) {
+        true => distinct(reader)?,
+        false if reader.word(0) == "DISTINCT" => {
+            return reader
+                .unexpected("an expression", &[])
+                .map_err(|error: Error| error.with_hint(CONTINUOUS_DISTINCT));
+        }
+        false => Distinct::No,
+    };
     let items = reader.list(item)?;
     if items.len() > SELECT_ITEMS_MAX {
         let error = Error::statement(format!(
@@ -78,6 +90,17 @@ pub(super) fn clauses(reader: &mut Reader<'_>, may_be_distinct: bool) -> Result<
         queries,
     };
     Ok((select, distinct))
+}
+
+/// What follows the word DISTINCT.
+fn distinct(reader: &mut Reader<'_>) -> Result<Distinct> {
+    if reader.word(0) != "ON" || *reader.token(1) != Token::LParen {
+        return Ok(Distinct::Rows);
+    }
+    reader.skip(2);
+    let by = reader.list(|r| r.expr())?;
+    reader.expect_token(&Token::RParen)?;
+    Ok(Distinct::On(by))
 }
 
 /// Is `WINDOW name AS (...)` ahead, and not one of ksqlDB's windows?
@@ -180,12 +203,17 @@ fn emit(reader: &mut Reader<'_>) -> Result<Emit> {
 
 fn item(reader: &mut Reader<'_>) -> Result<SelectItem> {
     if reader.accept_token(&Token::Mul) {
-        return Ok(SelectItem::All);
+        let columns = left_out(reader)?;
+        return Ok(if columns.is_empty() { SelectItem::All } else { SelectItem::AllBut { source: None, columns } });
     }
     if *reader.token(1) == Token::Period && *reader.token(2) == Token::Mul {
         let source = reader.name("a source's name")?;
         reader.skip(2);
-        return Ok(SelectItem::AllOf(source));
+        let columns = left_out(reader)?;
+        return Ok(match columns.is_empty() {
+            true => SelectItem::AllOf(source),
+            false => SelectItem::AllBut { source: Some(source), columns },
+        });
     }
     let start = reader.position();
     let mut expr = reader.expr_or_star()?;
@@ -218,6 +246,17 @@ fn item(reader: &mut Reader<'_>) -> Result<SelectItem> {
         _ => Some(reader.name("a column's name")?),
     };
     Ok(SelectItem::Expr { expr, alias, span })
+}
+
+/// `EXCLUDE (column, ...)` or `EXCLUDE column` behind a star.
+fn left_out(reader: &mut Reader<'_>) -> Result<Vec<Name>> {
+    if !reader.accept(&["EXCLUDE"]) {
+        return Ok(Vec::new());
+    }
+    if *reader.token(0) == Token::LParen {
+        return from::columns(reader);
+    }
+    Ok(vec![reader.name("a column's name")?])
 }
 
 /// `GROUP BY a, b` and `GROUP BY (a, b)` are the same.

@@ -1,7 +1,7 @@
 //! The SELECT list: `*` written out, and every column named as ksqlDB names it.
 
 use crate::error::{Error, Result, Span};
-use crate::parse::statement::SelectItem;
+use crate::parse::statement::{Name, SelectItem};
 use crate::plan::scalar::{self, Boundary, Typed};
 use crate::plan::select::expression;
 use crate::plan::select::scope::{Names, unknown_source};
@@ -51,6 +51,12 @@ pub(super) fn items(list: &[SelectItem], input: &SelectInput<'_>) -> Result<Vec<
             SelectItem::AllOf(name) => {
                 return Err(unknown_source(&name.value).at(name.span));
             }
+            SelectItem::AllBut { source: Some(name), .. } if name.value != input.alias => {
+                return Err(unknown_source(&name.value).at(name.span));
+            }
+            SelectItem::AllBut { columns, .. } => {
+                out.extend(leave_out(all(input, &mut namer), columns, |item, name| item.name == name)?);
+            }
             SelectItem::AllFields(expr) => out.extend(all_fields(expr, input, &mut namer)?),
             SelectItem::Expr { expr, alias, span } => {
                 let expr = expression::normal(expr, input.alias);
@@ -95,6 +101,16 @@ fn all(input: &SelectInput<'_>, namer: &mut Namer) -> Vec<Item> {
     }
     let names = key.chain(input.shown.iter().copied()).chain(value);
     names.map(|n| Item { name: n.to_owned(), expr: expression::identifier(n), span: None }).collect()
+}
+
+/// What a star means, without the columns behind EXCLUDE. Each has to be one of them.
+pub(super) fn leave_out<T>(all: Vec<T>, columns: &[Name], is_named: impl Fn(&T, &str) -> bool) -> Result<Vec<T>> {
+    if let Some(unknown) = columns.iter().find(|name| !all.iter().any(|item| is_named(item, &name.value))) {
+        return Err(Error::statement(format!("Column '{}' cannot be resolved.", unknown.value))
+            .with_detail("EXCLUDE leaves out columns that * shows")
+            .at(unknown.span));
+    }
+    Ok(all.into_iter().filter(|item| !columns.iter().any(|name| is_named(item, &name.value))).collect())
 }
 
 fn is_pseudo(name: &str) -> bool {

@@ -14,7 +14,7 @@
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::mutant::{self, Mutant};
-use crate::parse::query::{Body, Relational, SetOperator, SortKey};
+use crate::parse::query::{Body, Distinct, Relational, SetOperator};
 use crate::parse::span_of;
 use crate::parse::statement::{Condition, Join, JoinKind, Name, Relation, Select, SelectItem};
 use crate::plan::nodes::{Compute, call, tuple};
@@ -59,8 +59,12 @@ fn rows(query: &Relational, relations: &Relations<'_>) -> Result<Rows> {
     let visible = body(&query.body, &relations)?;
     let hidden = usize::from(relations.outer().is_some());
     let width = visible.columns.len() - hidden;
-    let keys = query.order_by.iter().map(|key| output_key(key, &visible.columns[..width]));
-    let keys = keys.collect::<Result<Vec<_>>>()?;
+    let first_of = match &query.body {
+        Body::Select(select) => select.distinct.by(),
+        _ => &[],
+    };
+    let keys = query.order_by.iter().map(|key| &key.expr).chain(first_of);
+    let keys = keys.map(|key| output_key(key, &visible.columns[..width])).collect::<Result<Vec<_>>>()?;
     let (rows, places) = with_keys(query, visible.clone(), keys, &relations)?;
     let columns = rows.plan.schema().columns();
     let sorts = places.iter().zip(&query.order_by).map(|(place, key)| {
@@ -74,9 +78,15 @@ fn rows(query: &Relational, relations: &Relations<'_>) -> Result<Rows> {
     let sorts: Vec<SortExpr> = sorts.collect();
     let last = columns.len() - hidden;
     let mut plan = rows.plan;
+    if !first_of.is_empty() {
+        let groups = places[query.order_by.len()..].iter().copied().chain((hidden > 0).then_some(last));
+        let groups = groups.map(|place| PlanExpr::Column(columns[place].clone())).collect();
+        plan = cut_each(plan, ("#first", tuple::tuple(groups)), sorts.clone(), (0, Some(1)))?;
+    }
     let cut = query.limit.is_some() || query.offset > 0;
     if hidden > 0 && cut {
-        plan = cut_each(plan, PlanExpr::Column(columns[last].clone()), sorts, (query.offset, query.limit))?;
+        plan =
+            cut_each(plan, ("#number", PlanExpr::Column(columns[last].clone())), sorts, (query.offset, query.limit))?;
     } else {
         if !sorts.is_empty() {
             plan = LogicalPlanBuilder::from(plan).sort(sorts)?.build()?;
@@ -94,14 +104,15 @@ fn rows(query: &Relational, relations: &Relations<'_>) -> Result<Rows> {
     Ok(Rows { plan, ..visible })
 }
 
-/// LIMIT and OFFSET for each of the rows around.
+/// LIMIT and OFFSET for the rows of each value: for each of the rows around, or what DISTINCT ON keeps.
 fn cut_each(
     plan: LogicalPlan,
-    each: PlanExpr,
+    (name, each): (&str, PlanExpr),
     sorts: Vec<SortExpr>,
     (offset, limit): (u64, Option<u64>),
 ) -> Result<LogicalPlan> {
-    let number = row_number().partition_by(vec![each]).order_by(sorts).build()?.alias("#number");
+    let number = row_number().partition_by(vec![each]);
+    let number = if sorts.is_empty() { number } else { number.order_by(sorts) }.build()?.alias(name);
     let plan = LogicalPlanBuilder::from(plan).window(vec![number])?.build()?;
     let columns = plan.schema().columns();
     let number =
@@ -117,14 +128,23 @@ fn body(body: &Body, relations: &Relations<'_>) -> Result<Rows> {
     match body {
         Body::Select(select) => {
             let rows = one_select(&select.select, relations)?;
-            if select.distinct { distinct(rows) } else { Ok(rows) }
+            // DISTINCT ON needs the order, and is left to the query around.
+            if select.distinct == Distinct::Rows { distinct(rows) } else { Ok(rows) }
         }
         Body::Values(rows) => values::bind(rows, relations),
         Body::Set { operator, all, sides } => {
             let [left, right] = &**sides;
-            combine(*operator, *all, self::body(left, relations)?, self::body(right, relations)?)
+            combine(*operator, *all, side(left, relations)?, side(right, relations)?)
         }
         Body::Nested(query) => rows(query, relations),
+    }
+}
+
+/// A side of a UNION, INTERSECT or EXCEPT, which has no order of its own.
+fn side(side: &Body, relations: &Relations<'_>) -> Result<Rows> {
+    match side {
+        Body::Select(select) if !select.distinct.by().is_empty() => rows(&Relational::of(side.clone()), relations),
+        _ => body(side, relations),
     }
 }
 
@@ -203,7 +223,7 @@ fn with_keys(
         return Ok((visible, places));
     }
     if let Body::Select(body) = &query.body
-        && !body.distinct
+        && body.distinct != Distinct::Rows
     {
         // They see what the SELECT list sees: columns that are not selected, aggregates.
         let mut wider = body.select.clone();
@@ -240,9 +260,9 @@ impl Key {
 }
 
 /// A number is a column's place, a name first of all a column of the result.
-fn output_key(key: &SortKey, columns: &[Column]) -> Result<Key> {
-    let at = |error: Error| error.at_some(span_of(&key.expr));
-    match &key.expr {
+fn output_key(key: &Expr, columns: &[Column]) -> Result<Key> {
+    let at = |error: Error| error.at_some(span_of(key));
+    match key {
         Expr::Value(value) => {
             let Value::Number(number, _) = &value.value else {
                 return Err(at(Error::statement("ORDER BY a constant sorts nothing")));
@@ -256,9 +276,9 @@ fn output_key(key: &SortKey, columns: &[Column]) -> Result<Key> {
         }
         Expr::Identifier(name) => match columns.iter().position(|c| c.name == name.value) {
             Some(place) => Ok(Key::Output(place)),
-            None => Ok(Key::Computed(Box::new(key.expr.clone()))),
+            None => Ok(Key::Computed(Box::new(key.clone()))),
         },
-        _ => Ok(Key::Computed(Box::new(key.expr.clone()))),
+        _ => Ok(Key::Computed(Box::new(key.clone()))),
     }
 }
 

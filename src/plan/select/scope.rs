@@ -141,7 +141,9 @@ impl Names {
             return error
                 .with_hint(format!("{qualifier} is a STRUCT, whose fields are taken with ->: {qualifier}->{name}"));
         }
-        let sources = self.sources.iter().chain((!self.alias.is_empty()).then_some(&self.alias));
+        // Columns of joins have the names of their sources in front.
+        let has = |source: &&String| self.has(&format!("{source}_{name}"));
+        let sources = self.sources.iter().filter(has).chain((!self.alias.is_empty()).then_some(&self.alias));
         match nearest(qualifier, sources.map(String::as_str)) {
             Some(near) => error.with_hint(format!("did you mean {near}.{name}?")),
             None => error,

@@ -50,6 +50,8 @@ pub const EXTENSIONS: &[Extension] = &[
     everywhere("SUBSTRING(s FROM 2 FOR 3)", "SUBSTRING(s, 2, 3)"),
     everywhere("TRIM(BOTH 'x' FROM s)", "also LEADING and TRAILING"),
     everywhere("OVERLAY(s PLACING 'x' FROM 2 FOR 3)", "s with another text in the place of a part"),
+    everywhere("* EXCLUDE (a, b)", "* without some columns; also s.* EXCLUDE (a)"),
+    everywhere("FROM (a JOIN b ON ...) JOIN c ON ...", "the first joins in parentheses"),
     history("ON a = b AND c < d", "any conditions, also without an equality", "one equality in ON, and WHERE"),
     history("CROSS JOIN, FROM a, b", "each row with each", "a JOIN on a column that is the same in all rows"),
     history("USING (c), NATURAL JOIN", "equal columns, shown once", "ON a.c = b.c"),
@@ -67,6 +69,11 @@ pub const EXTENSIONS: &[Extension] = &[
     history("VALUES (1, 'a'), TABLE t, SELECT 1", "a query without SELECT or FROM", "INSERT INTO ... VALUES"),
     history("WITH, UNION, INTERSECT, EXCEPT", "queries of queries", "INSERT INTO ... SELECT adds a source to a stream"),
     history("DISTINCT, ORDER BY, LIMIT, OFFSET, FETCH", "of a result that ends", "GROUP BY; LIMIT ends a push query"),
+    history(
+        "DISTINCT ON (a) ... ORDER BY a, b",
+        "the first row for each value of a",
+        "GROUP BY with EARLIEST_BY_OFFSET",
+    ),
 ];
 
 /// The list as a table of Markdown.

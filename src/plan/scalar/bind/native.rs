@@ -89,6 +89,9 @@ fn fitting(program: Program, from: &SqlType, to: &DataType) -> Option<(Program, 
     }
     let sql = SqlType::from_arrow(to)?;
     if sql.arrow() != *to {
+        if matches!((from, &sql), (SqlType::Date | SqlType::String, SqlType::Timestamp)) {
+            return Some((widen(program, from.clone(), &sql), sql));
+        }
         // Views, unsigned numbers and other units are the function's own business.
         let alike = sql == *from
             || sql.is_numeric() && from.is_numeric()

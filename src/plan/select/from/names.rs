@@ -6,6 +6,7 @@ use crate::error::{Error, Result, Span};
 use crate::parse::statement::{JoinKind, Name, Select, SelectItem};
 use crate::plan::select::expression;
 use crate::plan::select::inner::relations::Relations;
+use crate::plan::select::projection::leave_out;
 use crate::plan::select::purpose::Purpose;
 use crate::plan::select::scope::unknown_source;
 use crate::types::{SqlType, pseudo, quoted};
@@ -216,19 +217,12 @@ impl Sources {
         let moved = persistent && !select.partition_by.is_empty();
         for item in &select.items {
             match item {
-                SelectItem::All => {
-                    out.items.extend(synthetic.filter(|_| !moved).map(|name| plain(name, name)));
-                    for (name, written) in &self.merged {
-                        out.items.push(named(self.flat(written)?, name));
-                    }
-                    self.visible().for_each(|known| self.columns(known, moved, &mut out.items));
+                SelectItem::All => out.items.extend(self.star(None, synthetic, moved)?),
+                SelectItem::AllOf(name) => out.items.extend(self.star(Some(name), synthetic, moved)?),
+                SelectItem::AllBut { source, columns } => {
+                    let all = self.star(source.as_ref(), synthetic, moved)?;
+                    out.items.extend(leave_out(all, columns, |item, name| self.shows(item, name))?);
                 }
-                SelectItem::AllOf(name) => match self.with_alias(&name.value) {
-                    Some(known) => self.all_of(known, moved, &[], &mut out.items),
-                    None => {
-                        return Err(unknown_source(&name.value).at(name.span));
-                    }
-                },
                 SelectItem::AllFields(expr) => out.items.push(SelectItem::AllFields(self.flat(expr)?)),
                 SelectItem::Expr { expr, alias, span } => {
                     let merged = expression::as_name(expr).filter(|name| self.merged.iter().any(|(m, _)| m == name));
@@ -292,6 +286,29 @@ impl Sources {
 }
 
 impl Sources {
+    /// What `*` means, or the star of one source.
+    fn star(&self, source: Option<&Name>, synthetic: Option<&str>, moved: bool) -> Result<Vec<SelectItem>> {
+        let mut items = Vec::new();
+        if let Some(name) = source {
+            let known = self.with_alias(&name.value).ok_or_else(|| unknown_source(&name.value).at(name.span))?;
+            self.all_of(known, moved, &[], &mut items);
+            return Ok(items);
+        }
+        items.extend(synthetic.filter(|_| !moved).map(|name| plain(name, name)));
+        for (name, written) in &self.merged {
+            items.push(named(self.flat(written)?, name));
+        }
+        self.visible().for_each(|known| self.columns(known, moved, &mut items));
+        Ok(items)
+    }
+
+    /// Whether EXCLUDE means this column of a star: by its name in the result, or by that in its source.
+    fn shows(&self, item: &SelectItem, column: &str) -> bool {
+        let SelectItem::Expr { expr, alias: Some(alias), .. } = item else { return false };
+        let origin = expression::as_name(expr).and_then(|flat| self.origin(flat));
+        alias.value == column || origin.is_some_and(|(_, own)| own == column)
+    }
+
     /// Those that the statement names.
     fn visible(&self) -> impl Iterator<Item = &JoinSource> {
         self.all.iter().filter(|known| !known.alias.starts_with("#outer"))

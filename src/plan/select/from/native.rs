@@ -142,7 +142,7 @@ fn filter(
     keys: usize,
 ) -> Result<PlanExpr> {
     let schema: DFSchema = plans[0].schema().join(plans[1].schema())?;
-    let mut names = Names::new("JOIN ON", "");
+    let mut names = Names::new("JOIN ON", "").with_sources(left.aliases().chain(right.aliases()).collect());
     let mut place = keys;
     for (name, ty, _) in &left.columns {
         names.add(name, place, ty.clone());
@@ -175,11 +175,16 @@ fn on_words(error: Error) -> Error {
 impl Relation {
     /// Its flat columns.
     pub(super) fn names(&self) -> Names {
-        let mut names = Names::new("JOIN ON", "");
+        let mut names = Names::new("JOIN ON", "").with_sources(self.aliases().collect());
         for (name, ty, place) in &self.columns {
             names.add(name, *place, ty.clone());
         }
         names
+    }
+
+    /// Names of its sources in this statement.
+    fn aliases(&self) -> impl Iterator<Item = String> {
+        self.text.split(' ').map(str::to_owned)
     }
 
     /// Does the expression name columns of this relation, and no others?

@@ -9,7 +9,7 @@
 
 use super::relations::{ID, Relations};
 use crate::error::Result;
-use crate::parse::query::{Body, Relational};
+use crate::parse::query::{Body, Distinct, Relational};
 use crate::parse::statement::{Condition, Derived, Relation, Select, SelectItem};
 use crate::plan::select::expression;
 use crate::types::pseudo;
@@ -98,6 +98,14 @@ fn result_names(body: &Body, relations: &Relations<'_>) -> BTreeSet<String> {
                 select.relations().filter(of).flat_map(all_of).collect()
             }
             SelectItem::All => select.relations().flat_map(all_of).collect(),
+            SelectItem::AllBut { source, columns } => {
+                let of = |relation: &&Relation| source.as_ref().is_none_or(|s| relation.known_as().value == s.value);
+                let mut names: BTreeSet<String> = select.relations().filter(of).flat_map(all_of).collect();
+                columns.iter().for_each(|column| {
+                    names.remove(&column.value);
+                });
+                names
+            }
             SelectItem::AllFields(_) => BTreeSet::new(),
         }
     };
@@ -121,7 +129,15 @@ impl Capture<'_> {
 
     fn body(&mut self, body: &mut Body, relations: &Relations<'_>) -> Result<()> {
         match body {
-            Body::Select(body) => self.select(&mut body.select, relations),
+            Body::Select(body) => {
+                if let Distinct::On(by) = &mut body.distinct {
+                    let frame = self.frame(&body.select, relations)?;
+                    self.frames.push(frame);
+                    by.iter_mut().for_each(|expr| self.expr(expr, true));
+                    self.frames.pop();
+                }
+                self.select(&mut body.select, relations)
+            }
             Body::Values(rows) => {
                 rows.iter_mut().flatten().for_each(|expr| self.expr(expr, false));
                 Ok(())

@@ -13,7 +13,7 @@ use super::series;
 use crate::catalog::{Catalog, Format, Source, Wire};
 use crate::error::{Error, Result};
 use crate::functions::Registry;
-use crate::parse::query::{Body, Definition, Relational, SelectBody};
+use crate::parse::query::{Body, Definition, Distinct, Relational, SelectBody};
 use crate::parse::span_of;
 use crate::parse::statement::{Derived, Name, Relation, Select, SelectItem, SourceKind};
 use crate::plan::Settings;
@@ -310,8 +310,8 @@ fn all_of(relation: Relation) -> Relational {
 }
 
 fn around(select: Select) -> Relational {
-    let body = Body::Select(Box::new(SelectBody { select, distinct: false }));
-    Relational { with: Vec::new(), body, order_by: Vec::new(), limit: None, offset: 0, queries: Vec::new() }
+    let body = Body::Select(Box::new(SelectBody { select, distinct: Distinct::No }));
+    Relational::of(body)
 }
 
 /// `UNNEST(array, ...)` in FROM as the SELECT that it means: a row for each element.
