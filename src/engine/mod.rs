@@ -199,7 +199,7 @@ struct Inner {
     /// The audit log.
     audit: Audit,
     /// Threads that generate rows.
-    generators: datagen::run::Generators,
+    generators: Arc<datagen::run::Generators>,
 }
 
 impl Engine {

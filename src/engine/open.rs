@@ -181,9 +181,10 @@ impl Engine {
         if let Some(tail) = self.inner.tail.as_ref().filter(|_| self.inner.drive == Drive::Threads) {
             tail.follow(self)?;
         }
+        self.generate()?;
         self.take_part();
         self.remove_stray_snapshots();
-        self.generate()
+        Ok(())
     }
 
     /// Deletes the snapshots of queries that another process of this service has dropped.

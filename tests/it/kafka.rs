@@ -11,12 +11,15 @@ mod cluster;
 mod commands;
 mod connect;
 mod contract;
+mod control_topic;
 mod coordinator;
 mod crash;
+mod elsewhere;
 mod faults;
 mod foreign;
 mod forgotten;
 mod frames;
+mod generators;
 mod large;
 mod panics;
 mod pipelines;
@@ -28,6 +31,8 @@ mod schemas;
 mod secure;
 mod sessions;
 
+use crate::crash::Server;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -81,6 +86,14 @@ fn until<T>(what: &str, patience: Duration, mut found: impl FnMut() -> Option<T>
         assert!(Instant::now() < deadline, "in vain: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// A process of a service, whose output goes to a file of its slot.
+fn process(bootstrap: &str, service: &str, slot: &str, folder: &Path) -> Server {
+    let slot_setting = format!("tidegate.slot={slot}");
+    let place = ["--bootstrap-servers", bootstrap, "--service-id", service, "--set", &slot_setting];
+    let output = folder.join(format!("{slot}.log"));
+    Server::start_with(&place.map(str::to_owned), None, &SystemClock::shared(), &output)
 }
 
 /// A name that no other test uses.

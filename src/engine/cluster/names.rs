@@ -3,13 +3,16 @@
 //! ```text
 //! slot         "node-0"        a process, the same after a restart; part of its transactional ids
 //! incarnation  81985529216     one start of it
-//! unit         CTAS_T_1 / 0    a query, or one part of a query that several processes share
+//! unit         CTAS_T_1 / 0    a query, or one part of a query that several processes share; the generator of a stream
 //! term         17              the number of the Assign that gave the unit its owner
 //! ```
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
+
+/// What the names of generators begin with.
+const GENERATOR_PREFIX: &str = "datagen:";
 
 /// The stable name of a process of the service. Two processes with one slot fence each other; the one that started later wins.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -94,6 +97,16 @@ impl QueryName {
     /// The query with this id.
     pub fn new(id: &str) -> QueryName {
         QueryName(id.into())
+    }
+
+    /// The generator of a stream, which is placed as a query is. No query's id has a colon.
+    pub fn generator(stream: &str) -> QueryName {
+        QueryName(format!("{GENERATOR_PREFIX}{stream}").into())
+    }
+
+    /// Whether it is not a query, but the generator of a stream.
+    pub fn is_generator(&self) -> bool {
+        self.0.starts_with(GENERATOR_PREFIX)
     }
 
     /// The id.

@@ -60,7 +60,7 @@ impl Proposer {
 }
 
 /// Whether this process is the lowest member that is heard.
-fn is_proposer(now_ms: u64, me: &Slot, control: &Control, hearing: &Hearing) -> bool {
+pub fn is_proposer(now_ms: u64, me: &Slot, control: &Control, hearing: &Hearing) -> bool {
     let mut heard = control.members().iter().map(|member| &member.hello.slot);
     heard.find(|slot| hearing.presence(slot, now_ms) == Presence::Heard) == Some(me)
 }

@@ -116,6 +116,7 @@ impl Engine {
         {
             tracing::warn!(query = id, %error, "a query that another process resumed cannot be resumed here");
         }
+        self.generate().unwrap_or_else(|error| tracing::warn!(%error, "a generator cannot be started"));
     }
 
     /// The query that a command creates: the one that was made ready for it, or else one that is planned from the record.

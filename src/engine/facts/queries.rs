@@ -12,6 +12,7 @@ use crate::config::properties::{
     AUTO_OFFSET_RESET, COMMIT_INTERVAL, EMIT_INTERVAL_MS, FAIL_ON_PRODUCTION_ERROR, PROCESSING_GUARANTEE,
 };
 use crate::engine::Engine;
+use crate::engine::cluster::node::pulse::{CountsElsewhere, QueryCounts};
 use crate::engine::query::condition::{Condition, State as QueryState};
 use crate::engine::query::lag;
 use crate::engine::query::persistent::Query;
@@ -89,7 +90,8 @@ impl Engine {
         let positions = self.positions();
         let position = positions.as_ref().and_then(|all| all.get(&id)).map(Vec::as_slice);
         let facts = self.facts_of(&state, &id, &query, position);
-        let average = |span| self.inner.history.rates(&id, span).unwrap_or(facts.rates);
+        let own = |span| self.inner.history.rates(&id, span).filter(|_| !facts.is_elsewhere);
+        let average = |span| own(span).unwrap_or(facts.rates);
         let progress = query.progress();
         Ok(QueryDetails {
             rates: [average(RateSpan::Second), average(RateSpan::Minute)],
@@ -122,7 +124,7 @@ impl Engine {
         let sink = info.map(|info| info.writes.clone());
         let sink_topic = sink.as_ref().and_then(|sink| state.catalog.source(sink)).map(|source| source.topic.clone());
         let since_start = || mean_rates(progress, self.age_seconds(query));
-        QueryFacts {
+        let facts = QueryFacts {
             condition: query.condition(),
             restarts: query.restarts(),
             persistent: true,
@@ -136,6 +138,10 @@ impl Engine {
             rates: self.inner.history.rates(id, RateSpan::TenSeconds).unwrap_or_else(since_start),
             created_ms: text.map_or(0, |text| text.created_ms),
             ..counted(id, progress)
+        };
+        match query.is_elsewhere() {
+            true => elsewhere(facts, query.counts_elsewhere().as_ref()),
+            false => facts,
         }
     }
 
@@ -162,6 +168,7 @@ fn counted(id: &str, progress: &Progress) -> QueryFacts {
         condition: Condition { state: QueryState::Running, since_ms: 0 },
         restarts: 0,
         persistent: false,
+        is_elsewhere: false,
         sql: String::new(),
         sink: None,
         sink_topic: None,
@@ -180,6 +187,32 @@ fn counted(id: &str, progress: &Progress) -> QueryFacts {
         created_ms: 0,
         commit_times: progress.commit_times.snapshot(),
         emit_times: progress.emit_times.snapshot(),
+    }
+}
+
+/// The facts with the counters of the process that runs the query.
+fn elsewhere(facts: QueryFacts, said: Option<&CountsElsewhere>) -> QueryFacts {
+    let counts = said.map(|said| said.latest.clone()).unwrap_or_default();
+    let per_second = |counter: fn(&QueryCounts) -> u64| said.map_or(0.0, |said| said.per_second(counter));
+    let QueryCounts { consumed, produced, bad, late, commits, .. } = counts;
+    QueryFacts {
+        is_elsewhere: true,
+        restarts: counts.restarts,
+        counts: Counts { consumed, produced, bad, late, commits },
+        bytes_in: counts.bytes_in,
+        bytes_out: counts.bytes_out,
+        busy_seconds: counts.busy_nanos as f64 / 1e9,
+        rates: Rates {
+            rows_in: per_second(|counts| counts.consumed),
+            rows_out: per_second(|counts| counts.produced),
+            bytes_in: per_second(|counts| counts.bytes_in),
+            bytes_out: per_second(|counts| counts.bytes_out),
+            busy_share: (per_second(|counts| counts.busy_nanos) / 1e9).min(1.0),
+        },
+        stream_time: counts.stream_time,
+        state_keys: counts.state_keys,
+        state_bytes: counts.state_bytes,
+        ..facts
     }
 }
 

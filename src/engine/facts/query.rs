@@ -17,6 +17,8 @@ pub struct QueryFacts {
     pub restarts: u64,
     /// Whether it runs until it is terminated; else it is a push query.
     pub persistent: bool,
+    /// Whether another process of the service runs it: the numbers are what that has last said.
+    pub is_elsewhere: bool,
     /// Its text.
     pub sql: String,
     /// Source that it writes.

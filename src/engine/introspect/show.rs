@@ -154,8 +154,9 @@ impl Engine {
         let running = queries.filter_map(|row| Some((row.id.clone(), state.queries.get(&row.id)?)));
         let each = running.map(|(id, query)| {
             let partitions = lag::partitions(&*self.inner.log, query)?;
-            let (lag, per_second) = (lag::lag(&partitions), query.per_second());
             let facts = self.facts_of(state, &id, query, Some(&partitions));
+            let per_second = if facts.is_elsewhere { facts.rates.rows_in } else { query.per_second() };
+            let lag = lag::lag(&partitions);
             Ok(Reading { id, group: query.group().to_owned(), partitions, lag, per_second, facts })
         });
         each.collect()

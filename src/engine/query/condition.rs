@@ -65,7 +65,8 @@ impl Condition {
     /// What other processes are told about the query with this id.
     pub(super) fn pulse(&self, id: &str) -> QueryPulse {
         let reason = self.state.reason().map(|reason| reason.chars().take(REASON_CHARS_MAX).collect());
-        QueryPulse { id: id.to_owned(), state: self.state.word().to_owned(), since_ms: self.since_ms, reason }
+        let (id, state) = (id.to_owned(), self.state.word().to_owned());
+        QueryPulse { id, state, since_ms: self.since_ms, reason, counts: None }
     }
 
     /// `WAITING since 2026-11-29T14:02:00.000Z: broker 2 does not respond`

@@ -10,7 +10,9 @@ use crate::serve::App;
 pub(super) fn write(app: &App, session: &Session, page: &mut Page) {
     let positions = app.engine.positions();
     let facts = app.engine.query_facts_at(session, positions.as_deref());
-    let (persistent, push): (Vec<QueryFacts>, Vec<QueryFacts>) = facts.into_iter().partition(|query| query.persistent);
+    // Those of other processes are in their metrics.
+    let here = facts.into_iter().filter(|query| !query.is_elsewhere);
+    let (persistent, push): (Vec<QueryFacts>, Vec<QueryFacts>) = here.partition(|query| query.persistent);
     page.metric("tidegate_queries");
     for state in ["RUNNING", "PAUSED", "WAITING", "ERROR"] {
         let count = persistent.iter().filter(|query| query.condition.state.word() == state).count();

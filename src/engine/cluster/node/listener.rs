@@ -8,9 +8,10 @@
 //! or records are missing
 //! ```
 
-use super::pulse::{PULSE_FORMAT, Pulse};
+use super::pulse::{CountsElsewhere, PULSE_FORMAT, Pulse};
 use super::topics::CONTROL;
 use super::{Heard, Shared};
+use crate::engine::cluster::control::Applied;
 use crate::engine::cluster::record::{Decoded, Entry};
 use crate::error::Result;
 use crate::log::{Reader, RecordRef};
@@ -95,7 +96,13 @@ impl Heard {
                         false => self.hearing.recall(&hello.slot, now_ms),
                     }
                 }
-                self.control.apply(record.offset, &entry).map(|_| ())
+                let applied = self.control.apply(record.offset, &entry);
+                if let (Entry::Snapshot(snapshot), Ok(Applied::Accepted)) = (&entry, &applied) {
+                    self.snapshots.accepted(record.offset);
+                    // Their Hellos may be gone.
+                    snapshot.members.iter().for_each(|member| self.hearing.recall(&member.hello.slot, now_ms));
+                }
+                applied.map(|_| ())
             }
             Ok(Decoded::Foreign(reason)) => {
                 tracing::warn!(offset = record.offset, reason, "skipped a foreign record of the control topic");
@@ -117,7 +124,24 @@ impl Heard {
         // A start that was replaced may still send.
         let earlier = self.control.member(&pulse.slot).map_or(&[][..], |member| member.earlier.as_slice());
         if !earlier.contains(&pulse.incarnation) {
+            self.count(&pulse);
             self.pulses.insert(pulse.slot.clone(), pulse);
+        }
+    }
+
+    /// Notes the counters of a pulse that has them.
+    fn count(&mut self, pulse: &Pulse) {
+        let is_counted = pulse.queries.iter().any(|query| query.counts.is_some());
+        if pulse.slot == self.membership.hello().slot || !is_counted && !pulse.queries.is_empty() {
+            return;
+        }
+        let runs = |id: &str| pulse.queries.iter().any(|query| query.id == id);
+        self.counts.retain(|id, counts| counts.slot != pulse.slot || runs(id));
+        for query in &pulse.queries {
+            let Some(latest) = query.counts.clone() else { continue };
+            let before = self.counts.remove(&query.id);
+            let counts = CountsElsewhere::follow(before, &pulse.slot, pulse.sent_ms, latest);
+            self.counts.insert(query.id.clone(), counts);
         }
     }
 }

@@ -12,6 +12,7 @@
 
 mod listener;
 mod probe;
+mod shortening;
 mod speaker;
 mod topics;
 
@@ -31,7 +32,8 @@ use crate::threads;
 use crate::types::clock::SharedClock;
 use axum::http::Uri;
 use parking_lot::{Condvar, Mutex};
-use pulse::{Pulse, QueryPulse};
+use pulse::{CountsElsewhere, Pulse, QueryPulse};
+use shortening::Snapshots;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -50,8 +52,8 @@ const DRAIN_WAIT: Duration = Duration::from_secs(10);
 pub trait Queries: Send + Sync {
     /// All of the catalogue.
     fn wanted(&self) -> Vec<Wanted>;
-    /// What those do that run in this process.
-    fn running(&self) -> Vec<QueryPulse>;
+    /// What those do that run in this process, with their counters if they are wanted.
+    fn running(&self, counted: bool) -> Vec<QueryPulse>;
     /// The control topic has changed: each may have become this process's or another's.
     fn assigned(&self);
 }
@@ -118,6 +120,9 @@ struct Heard {
     hearing: Hearing,
     membership: Membership,
     pulses: BTreeMap<Slot, Pulse>,
+    /// Counters of queries that other processes run, by id.
+    counts: BTreeMap<String, CountsElsewhere>,
+    snapshots: Snapshots,
     /// Why this process cannot know who owns what: it owns nothing then.
     failed: Option<Error>,
     /// What hinders the reading at present.
@@ -158,6 +163,8 @@ impl Node {
             hearing: Hearing::new(me.clone(), incarnation),
             membership: Membership::new(hello),
             pulses: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            snapshots: Snapshots::default(),
             failed: None,
             trouble: None,
             address,
@@ -313,8 +320,16 @@ impl Heard {
             version: member.hello.version.clone(),
             presence: self.hearing.presence(slot, now_ms),
             sent_ms: pulse.map(|pulse| pulse.sent_ms),
-            queries: owned.map(|state| state.unit.query.id().to_owned()).collect(),
+            queries: owned
+                .filter(|state| !state.unit.query.is_generator())
+                .map(|state| state.unit.query.id().to_owned())
+                .collect(),
         })
+    }
+
+    /// Whether a process owns anything.
+    fn is_owner(&self, slot: &Slot) -> bool {
+        self.control.units().iter().any(|state| state.owner.as_ref() == Some(slot))
     }
 
     /// Whether another process is heard that takes queries.

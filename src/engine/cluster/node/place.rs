@@ -5,7 +5,7 @@
 //! confirm     by the control topic as of now: required before a producer commits (C3)      a request to the broker
 //! ```
 
-use super::pulse::QueryPulse;
+use super::pulse::{CountsElsewhere, QueryPulse};
 use super::{Member, Node, Shared};
 use crate::engine::cluster::names::{QueryName, Term};
 use crate::error::Result;
@@ -34,12 +34,22 @@ impl Node {
     pub fn place(&self, query: &str) -> Place {
         Place { shared: self.shared.clone(), query: QueryName::new(query) }
     }
+
+    /// The place of a stream's generator.
+    pub fn generator_place(&self, stream: &str) -> Place {
+        Place { shared: self.shared.clone(), query: QueryName::generator(stream) }
+    }
 }
 
 impl Place {
     /// Whether the query is this process's, by what has been read so far.
     pub fn is_here(&self) -> bool {
-        self.shared.heard.lock().term_of(&self.query, &self.shared.me).is_some()
+        self.term().is_some()
+    }
+
+    /// The term in which this process owns the query, by what has been read so far.
+    pub fn term(&self) -> Option<u64> {
+        self.shared.heard.lock().term_of(&self.query, &self.shared.me).map(|Term(term)| term)
     }
 
     /// Whether there are, or have been, other processes.
@@ -64,6 +74,18 @@ impl Place {
         let heard = self.shared.heard.lock();
         let mut queries = heard.pulses.get(heard.owner(&self.query)?)?.queries.iter();
         queries.find(|query| query.id == self.query.id()).cloned()
+    }
+
+    /// The counters of the query, if another process runs it and has said them.
+    pub fn counts(&self) -> Option<CountsElsewhere> {
+        let heard = self.shared.heard.lock();
+        let owner = heard.owner(&self.query).filter(|owner| **owner != self.shared.me)?;
+        heard.counts.get(self.query.id()).filter(|counts| counts.slot == *owner).cloned()
+    }
+
+    /// Whether another process runs the query.
+    pub fn is_elsewhere(&self) -> bool {
+        self.shared.heard.lock().owner(&self.query).is_some_and(|owner| *owner != self.shared.me)
     }
 }
 

@@ -74,8 +74,8 @@ impl Shared {
 fn quiet(shared: &Shared, now_ms: u64) -> Vec<Member> {
     let heard = shared.heard.lock();
     let slots = heard.hearing.quiet(now_ms, QUIET_MS);
-    let members = slots.iter().filter_map(|slot| heard.member(slot, &shared.me, now_ms));
-    members.filter(|member| !member.queries.is_empty()).collect()
+    let owners = slots.iter().filter(|slot| heard.is_owner(slot));
+    owners.filter_map(|slot| heard.member(slot, &shared.me, now_ms)).collect()
 }
 
 /// Whether the operating system refuses a connection to the host and port of this URL.

@@ -4,6 +4,7 @@
 //! Hello, Drain        until the control topic shows them                            membership
 //! Confirm             of what was taken, and of dropped queries, every second       C2
 //! a plan              if this is the lowest process that is heard                   proposer, planner
+//! a snapshot          now and then, if this is that process                         shortening
 //! a pulse             every half second
 //! ```
 //!
@@ -12,6 +13,7 @@
 
 use super::probe::Probe;
 use super::pulse::{PULSE_FORMAT, Pulse};
+use super::shortening::Shortening;
 use super::{Heard, Shared, topics};
 use crate::engine::cluster::hearing::PULSE_MS;
 use crate::engine::cluster::names::Unit;
@@ -26,6 +28,8 @@ use std::time::Duration;
 
 /// The kind of its thread.
 pub(super) const KIND: &str = "cluster-speaker";
+/// One pulse in so many has the counters of the queries, which are most of its size.
+const PULSES_PER_COUNT: u64 = 4;
 /// Pause after an append that failed.
 const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
 /// How long a Confirm is awaited before it is appended again.
@@ -40,7 +44,10 @@ const UNKNOWN_MS: u64 = 10_000;
 struct Speaker {
     proposer: Proposer,
     probe: Probe,
+    shortening: Shortening,
     pulse_at_ms: u64,
+    /// How many pulses were sent.
+    pulses: u64,
     confirm_at_ms: u64,
     /// Queries that this catalogue has had.
     known: BTreeSet<Unit>,
@@ -84,7 +91,8 @@ impl Speaker {
             self.pulse(shared)?;
         }
         self.probe.look(shared);
-        if let Some(entry) = self.entry_of_duty(shared, now) {
+        self.shortening.delete(shared);
+        if let Some(entry) = self.entry_of_duty(shared, now)? {
             self.append(shared, entry)?;
             return Ok(Duration::ZERO);
         }
@@ -102,23 +110,26 @@ impl Speaker {
         membership.advance(now_ms, control)
     }
 
-    /// A Confirm or a plan.
-    fn entry_of_duty(&mut self, shared: &Shared, now_ms: u64) -> Option<Entry> {
+    /// A Confirm, a plan or a snapshot.
+    fn entry_of_duty(&mut self, shared: &Shared, now_ms: u64) -> Result<Option<Entry>> {
         // Asked for before the lock: it reads the state of the engine.
-        let wanted = shared.queries.get()?.wanted();
+        let Some(wanted) = shared.queries.get().map(|queries| queries.wanted()) else { return Ok(None) };
         let heard = shared.heard.lock();
         if !heard.membership.is_joined(&heard.control) {
-            return None;
+            return Ok(None);
         }
         if now_ms >= self.confirm_at_ms
             && let Some(confirm) = heard.confirm_due(&shared.me)
         {
             self.confirm_at_ms = now_ms + CONFIRM_AGAIN_MS;
-            return Some(confirm);
+            return Ok(Some(confirm));
         }
         let ended = self.ended(&heard, &wanted, now_ms);
         let Heard { control, hearing, .. } = &*heard;
-        self.proposer.propose(now_ms, &shared.me, control, hearing, (&wanted, &ended)).map(Entry::Assign)
+        match self.proposer.propose(now_ms, &shared.me, control, hearing, (&wanted, &ended)) {
+            Some(plan) => Ok(Some(Entry::Assign(plan))),
+            None => self.shortening.due(&heard, shared, now_ms),
+        }
     }
 
     /// Units of queries that were dropped.
@@ -139,8 +150,10 @@ impl Speaker {
         ended
     }
 
-    fn pulse(&self, shared: &Shared) -> Result<()> {
-        let queries = shared.queries.get().map(|queries| queries.running()).unwrap_or_default();
+    fn pulse(&mut self, shared: &Shared) -> Result<()> {
+        let is_counted = self.pulses.is_multiple_of(PULSES_PER_COUNT);
+        self.pulses += 1;
+        let queries = shared.queries.get().map(|queries| queries.running(is_counted)).unwrap_or_default();
         let address = shared.heard.lock().address.clone();
         let (slot, incarnation, sent_ms) = (shared.me.clone(), shared.incarnation, shared.clock.now_ms());
         let pulse = Pulse { format: PULSE_FORMAT, slot, incarnation, address, sent_ms, queries };

@@ -1,7 +1,7 @@
 //! The two topics by which the processes of a service know of each other, both with one partition.
 //!
 //! ```text
-//! _confluent-ksql-SERVICE_control_topic   who owns which query: kept for ever            record.rs
+//! _confluent-ksql-SERVICE_control_topic   who owns which query; shortened by snapshots   record.rs
 //! _confluent-ksql-SERVICE_pulse_topic     that a process lives, and what its queries do  pulse.rs
 //! ```
 
@@ -33,13 +33,11 @@ impl Topics {
         Ok(Topics { control: control.into(), pulse: pulse.into() })
     }
 
-    /// A reader of both: of the control topic from this offset, of pulses from now on.
+    /// A reader of both: of the control topic from this offset or from its beginning, if that is later; of pulses from now on.
     pub(super) fn reader(&self, log: &dyn Log, control: i64) -> Result<Box<dyn Reader>> {
         let from = |topic: &Arc<str>, start| Assignment { topic: topic.clone(), partition: 0, start };
-        let control = match control {
-            0 => Start::Earliest,
-            offset => Start::Offset(offset),
-        };
+        let begin = log.watermarks(&TopicPartition::new(self.control.clone(), 0))?.low;
+        let control = Start::Offset(control.max(begin));
         let both = vec![from(&self.control, control), from(&self.pulse, Start::Latest)];
         log.reader(both, Isolation::ReadUncommitted)
     }

@@ -3,13 +3,18 @@
 //! `Engine::generate` compares the two after every statement that changes the catalogue, and at the start. A thread looks for
 //! its stream at each step, ends with it, and does not keep the engine alive. A log that does not respond is tried again every
 //! second; the rows that were due meanwhile are not made up for.
+//!
+//! Where several processes share the queries of a service, each has the threads, and the control topic says in which of them
+//! the generator of a stream writes: it is placed as a query is, and asked for before each append. Its rows are not written in
+//! transactions: those that were on their way when their process was killed may be there twice.
 
 use crate::engine::access::Principal;
+use crate::engine::cluster::node::place::{Opened, Place};
 use crate::engine::datagen::{Spec, spec_of};
 use crate::engine::session::Session;
 use crate::engine::{Drive, Engine, Inner};
 use crate::error::{Error, Result};
-use crate::log::TopicPartition;
+use crate::log::{Claim, Claimed, TopicPartition};
 use crate::threads;
 use crate::types::clock::SharedClock;
 use parking_lot::Mutex;
@@ -26,6 +31,8 @@ const KIND: &str = "datagen";
 const STEP: Duration = Duration::from_millis(50);
 /// Time before a step that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// Time between two looks of a generator that another process runs, or that has written all.
+const LOOK: Duration = Duration::from_millis(500);
 /// How long the end of the engine waits for its generators, and how often it looks.
 const STOP_WAIT: Duration = Duration::from_secs(2);
 const STOP_INTERVAL: Duration = Duration::from_millis(5);
@@ -46,6 +53,11 @@ struct Running {
 }
 
 impl Generators {
+    /// The streams that are generated.
+    pub(in crate::engine) fn streams(&self) -> Vec<String> {
+        self.running.lock().keys().cloned().collect()
+    }
+
     /// Ends all of them, and waits until they have ended: nothing is written, and the log is not held, after that. One that
     /// waits for a broker is left to itself.
     pub(in crate::engine) fn stop(&self, clock: &SharedClock) {
@@ -69,6 +81,10 @@ struct Generator {
     /// When it began to count, and at which row; `None` = it does not know yet.
     begin: Option<(Duration, u64)>,
     next: u64,
+    /// Which process runs it, where several share the queries of a service.
+    place: Option<Place>,
+    /// While it runs here: the term in which it does.
+    opened: Option<(u64, Opened)>,
 }
 
 impl Engine {
@@ -103,6 +119,8 @@ impl Engine {
                 engine: Arc::downgrade(&self.inner),
                 begin: None,
                 next: 0,
+                place: self.inner.node.as_ref().map(|node| node.generator_place(name)),
+                opened: None,
             };
             let owner = name.to_owned();
             let thread = threads::spawn(KIND, name, move || threads::rounds(KIND, &owner, || generator.step()))?;
@@ -120,22 +138,52 @@ impl Generator {
         if !is_there || engine.is_over() || self.stop.load(Ordering::Relaxed) {
             return ControlFlow::Break(());
         }
-        let pause = match self.write(&engine) {
+        if self.has_moved() {
+            (self.begin, self.opened) = (None, None);
+        }
+        let is_here = self.place.as_ref().is_none_or(Place::is_here);
+        let pause = if is_here { self.write_due(&engine) } else { LOOK };
+        let is_done = self.begin.is_some() && self.next >= self.spec.count;
+        // Its place stays to be confirmed when it moves.
+        if is_done && self.place.is_none() {
+            return ControlFlow::Break(());
+        }
+        let pause = if is_done { LOOK } else { pause };
+        let clock = engine.clock().clone();
+        // An engine that is closed meanwhile does not wait for this.
+        drop(engine);
+        clock.sleep(pause);
+        ControlFlow::Continue(())
+    }
+
+    /// Whether its place was given to another process, or taken from it and given back.
+    fn has_moved(&self) -> bool {
+        let (Some(place), Some((term, _))) = (&self.place, &self.opened) else { return false };
+        place.term() != Some(*term)
+    }
+
+    /// Whether this process still runs it, by the control topic as of now.
+    fn is_confirmed(&mut self) -> Result<bool> {
+        let Some(place) = &self.place else { return Ok(true) };
+        let Claimed::Owned { term, .. } = place.confirm()? else { return Ok(false) };
+        if let Some((opened, _)) = &self.opened {
+            return Ok(*opened == term);
+        }
+        self.opened = Some((term, place.open()));
+        place.taken(term)?;
+        Ok(true)
+    }
+
+    /// Writes the rows that are due, and returns how long to wait for the next ones.
+    fn write_due(&mut self, engine: &Engine) -> Duration {
+        match self.write(engine) {
             Ok(()) => STEP,
             Err(error) => {
                 tracing::warn!(%error, stream = self.name, "generated rows cannot be written");
                 self.begin = None;
                 RETRY
             }
-        };
-        if self.begin.is_some() && self.next >= self.spec.count {
-            return ControlFlow::Break(());
         }
-        let clock = engine.clock().clone();
-        // An engine that is closed meanwhile does not wait for this.
-        drop(engine);
-        clock.sleep(pause);
-        ControlFlow::Continue(())
     }
 
     /// Writes the rows that are due.
@@ -144,6 +192,9 @@ impl Generator {
         let (began, first) = match self.begin {
             Some(begin) => begin,
             None => {
+                if !self.is_confirmed()? {
+                    return Ok(());
+                }
                 self.next = written(engine, &self.name)?;
                 *self.begin.insert((now, self.next))
             }
@@ -152,6 +203,10 @@ impl Generator {
         let end = due.min(self.next + ROWS_PER_STEP);
         let rows: Vec<_> = (self.next..end).map(|i| self.spec.template.row(self.spec.seed, i)).collect();
         if rows.is_empty() {
+            return Ok(());
+        }
+        if !self.is_confirmed()? {
+            self.begin = None;
             return Ok(());
         }
         let session = Session::of(Principal::engine());

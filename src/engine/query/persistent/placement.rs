@@ -7,11 +7,12 @@ use super::{Query, Shared, State};
 use crate::engine::Engine;
 use crate::engine::cluster::names::{QueryName, Unit};
 use crate::engine::cluster::node::place::Place;
-use crate::engine::cluster::node::pulse::QueryPulse;
+use crate::engine::cluster::node::pulse::{CountsElsewhere, QueryCounts, QueryPulse};
 use crate::engine::cluster::node::{Member, Queries};
 use crate::engine::cluster::planner::Wanted;
 use crate::engine::query::condition::Condition;
 use crate::engine::snapshot::Published;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -20,14 +21,19 @@ const PLACED_WITHIN: Duration = Duration::from_secs(3);
 /// The reason of a query that no process has.
 const NO_OWNER: &str = "no process of the service runs it yet";
 
-/// The queries of an engine, for its node. Weak: queries know their place, and so the node.
-struct Placed(Weak<Published>);
+/// The queries of an engine and its generated streams, for its node.
+struct Placed {
+    /// Weak: queries know their place, and so the node.
+    state: Weak<Published>,
+    generated: Box<dyn Fn() -> Vec<String> + Send + Sync>,
+}
 
 impl Engine {
     /// From now on this process takes queries, and plans if it is its turn.
     pub(in crate::engine) fn take_part(&self) {
         if let Some(node) = &self.inner.node {
-            node.begin(Box::new(Placed(Arc::downgrade(&self.inner.state))));
+            let (state, generators) = (Arc::downgrade(&self.inner.state), self.inner.generators.clone());
+            node.begin(Box::new(Placed { state, generated: Box::new(move || generators.streams()) }));
         }
     }
 }
@@ -35,23 +41,27 @@ impl Engine {
 impl Placed {
     /// None once the engine has ended.
     fn queries(&self) -> Vec<(String, Arc<Query>)> {
-        let state = self.0.upgrade().map(|published| published.load());
+        let state = self.state.upgrade().map(|published| published.load());
         state.iter().flat_map(|state| state.queries()).map(|(id, query)| (id.clone(), query.clone())).collect()
     }
 }
 
 impl Queries for Placed {
     fn wanted(&self) -> Vec<Wanted> {
-        let wanted = |(id, _): (String, Arc<Query>)| {
-            let unit = Unit::new(&QueryName::new(&id), 0);
-            Wanted { unit, load: 1, state_bytes: 0, standbys: 0, lags: Vec::new() }
-        };
-        self.queries().into_iter().map(wanted).collect()
+        let queries = self.queries().into_iter().map(|(id, _)| QueryName::new(&id));
+        let generators = (self.generated)().into_iter().map(|stream| QueryName::generator(&stream));
+        let unit = |name: QueryName| Unit::new(&name, 0);
+        let wanted = |unit| Wanted { unit, load: 1, state_bytes: 0, standbys: 0, lags: Vec::new() };
+        queries.chain(generators).map(unit).map(wanted).collect()
     }
 
-    fn running(&self) -> Vec<QueryPulse> {
+    fn running(&self, counted: bool) -> Vec<QueryPulse> {
         let here = self.queries().into_iter().filter(|(_, query)| query.is_here());
-        here.map(|(id, query)| query.condition_here().pulse(&id)).collect()
+        let pulse = |(id, query): (String, Arc<Query>)| {
+            let counts = counted.then(|| query.counts_here());
+            QueryPulse { counts, ..query.condition_here().pulse(&id) }
+        };
+        here.map(pulse).collect()
     }
 
     fn assigned(&self) {
@@ -86,6 +96,37 @@ impl Query {
         let place = self.shared.place.as_ref().filter(|place| place.is_shared())?;
         let owner = place.owner()?;
         Some(owner.authority().unwrap_or_else(|| format!("slot {}", owner.slot)))
+    }
+
+    /// Its counters, if another process runs it and has said them.
+    pub(in crate::engine) fn counts_elsewhere(&self) -> Option<CountsElsewhere> {
+        self.shared.place.as_ref()?.counts()
+    }
+
+    /// Whether another process runs it.
+    pub(in crate::engine) fn is_elsewhere(&self) -> bool {
+        self.shared.place.as_ref().is_some_and(Place::is_elsewhere)
+    }
+
+    /// What it has done in this process.
+    fn counts_here(&self) -> QueryCounts {
+        let progress = self.progress();
+        let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let stages = progress.meters().map_or(&[][..], |meters| &meters.stages);
+        QueryCounts {
+            consumed: now(&progress.consumed),
+            produced: now(&progress.produced),
+            bad: now(&progress.bad),
+            late: now(&progress.late),
+            commits: now(&progress.commits),
+            bytes_in: now(&progress.bytes_in),
+            bytes_out: now(&progress.bytes_out),
+            busy_nanos: now(&progress.busy_nanos),
+            restarts: self.restarts(),
+            state_keys: stages.iter().map(|stage| now(&stage.state_keys)).sum(),
+            state_bytes: stages.iter().map(|stage| now(&stage.state_bytes)).sum(),
+            stream_time: progress.stream_time(),
+        }
     }
 
     pub(super) fn condition_elsewhere(&self, place: &Place) -> Condition {
