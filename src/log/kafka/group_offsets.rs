@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,7 +155,8 @@ impl KafkaLog {
         if wanted.count() == 0 {
             return Ok(TopicPartitionList::new());
         }
-        self.at_coordinator(timeout, |client, left| committed_offsets(client, group, Some(wanted), is_stable, left))
+        let each = distinct(wanted);
+        self.at_coordinator(timeout, |client, left| committed_offsets(client, group, Some(&each), is_stable, left))
     }
 
     /// K9: makes the coordinator of a group write something, after which it returns what was committed last.
@@ -195,6 +197,17 @@ fn is_moving(code: RDKafkaErrorCode) -> bool {
             | Code::UnknownTopicOrPartition
             | Code::BrokerTransportFailure
     )
+}
+
+/// Each partition once: librdkafka refuses a request that names one twice, as a join of two streams over one topic does.
+fn distinct(wanted: &TopicPartitionList) -> TopicPartitionList {
+    let (mut seen, mut each) = (BTreeSet::new(), TopicPartitionList::new());
+    for place in wanted.elements() {
+        if seen.insert((place.topic().to_owned(), place.partition())) {
+            each.add_partition(place.topic(), place.partition());
+        }
+    }
+    each
 }
 
 /// The name of a group in the same partition of the coordinator's topic: the group's own with a number behind it.

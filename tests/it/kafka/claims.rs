@@ -162,6 +162,21 @@ fn a_commit_of_a_later_term_is_not_overwritten() {
     assert_eq!(later.commit(&row(&out, "b")).unwrap(), CommitOutcome::Committed);
 }
 
+/// Two streams over one topic that are joined: the group has one offset for both.
+#[test]
+fn a_partition_that_is_named_twice_has_its_offset_twice() {
+    let Some(log) = subject("a_partition_that_is_named_twice_has_its_offset_twice") else { return };
+    let (out, spec) = (topic(&log, "out", 1).name, spec("twice", 1));
+    let input = at(&topic(&log, "in", 1).name, 0);
+    let mut writer = open(&log, &spec, &Said::owned(1, &[])).unwrap();
+    let twice = [input.clone(), input.clone()];
+    assert_eq!(writer.committed(&twice).unwrap(), [None, None]);
+    let read = vec![(input, offset(7, "seven"))];
+    assert_eq!(writer.commit(&epoch(&out, set(&[(0, 1, "k", "v")]), read, "")).unwrap(), CommitOutcome::Committed);
+    let offsets = log.committed(&spec.group, &twice).unwrap();
+    assert_eq!(offsets.iter().map(|at| at.as_ref().map(|at| at.offset)).collect::<Vec<_>>(), [Some(7), Some(7)]);
+}
+
 /// What a service of the version before has left: a member that has not left the group, and an owner without a term.
 #[test]
 fn what_an_earlier_version_owned_is_taken_over() {
