@@ -23,9 +23,12 @@ use std::time::Duration;
 
 /// Timeout of a request to the cluster.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Brokers that are asked to describe topics, one after the other: librdkafka repeats a request at the broker that it has chosen, also
-/// when that one has just been killed.
+/// How often topics are described before that has failed: librdkafka sends the request to the broker that was the controller in the last
+/// metadata, also when that one has just been killed. Any broker that lives names another one.
 const DESCRIBE_TRIES: u32 = 3;
+/// The parts of the wait of one try, and of the request for metadata before the next one: all of them are the whole wait.
+const DESCRIBE_PART: u32 = 4;
+const METADATA_PART: u32 = 8;
 /// Timeout of a request that is repeated every few seconds.
 const IDENTITY_WAIT: Duration = Duration::from_secs(5);
 /// How long a new topic may take until every partition has a leader, or a deleted one until it is gone.
@@ -116,11 +119,14 @@ impl KafkaLog {
             return Ok(Vec::new());
         }
         use RDKafkaErrorCode as Code;
-        let mut tries = DESCRIBE_TRIES;
+        let (client, mut tries) = (self.metadata_client().client(), DESCRIBE_TRIES);
         loop {
             tries -= 1;
-            match describe_topics(self.metadata_client().client(), names, wait / DESCRIBE_TRIES) {
-                Err(Code::BrokerTransportFailure | Code::OperationTimedOut) if tries > 0 => {}
+            match describe_topics(client, names, wait / DESCRIBE_PART) {
+                Err(Code::BrokerTransportFailure | Code::OperationTimedOut) if tries > 0 => {
+                    // Without a response the next try says why.
+                    let _ = client.fetch_metadata(names.first().copied(), wait / METADATA_PART);
+                }
                 described => return described.map_err(|code| failed_with("describe topics", code)),
             }
         }
