@@ -115,6 +115,7 @@ impl Bench<'_> {
             group: "bench".to_owned(),
             slot: "0".to_owned(),
             claim: Sole::claim(),
+            standbys: 0,
             mode: EmitMode::LatestPerKey,
             start: Start::Earliest,
             begin: None,

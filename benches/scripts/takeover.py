@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """How long queries stand still when the process that runs them is killed, or stops by itself.
 
-    benches/scripts/takeover.py TIDEGATE BOOTSTRAP [--rounds 10] [--signal KILL|TERM] [--queries 6] [--keys 1000]
+    benches/scripts/takeover.py TIDEGATE BOOTSTRAP [--rounds 10] [--signal KILL|TERM] [--queries 6] [--keys 1000] [--state 0] [--standbys 0]
 
 Three processes of a service share the queries, half of which copy rows and half of which count them by key. A row is inserted every
 20 ms through the third process, where push queries read what the queries write. A round ends one of the others, and starts it again when
 all queries flow. The gap of a query is the longest time between two of its rows from just before the signal on; those of queries that
-the process did not run are printed apart.
+the process did not run are printed apart. With --state each counting query has so many more keys; with --standbys so many other processes
+keep that state up to date.
 """
 import argparse, json, os, random, signal, subprocess, sys, tempfile, threading, urllib.request
 from time import monotonic, sleep
@@ -24,6 +25,11 @@ def ksql(port, text):
     return json.load(post(port, "/ksql", {"ksql": text, "streamsProperties": earliest}))
 
 
+def lags(port):
+    rows = post(port, "/query-stream", {"sql": "SELECT lag FROM system.queries WHERE persistent;", "properties": {}})
+    return [line for line in rows if line.startswith(b"[")]
+
+
 class Nodes:
     def __init__(self, options, folder):
         self.options, self.folder, self.service = options, folder, f"takeover{os.getpid()}_"
@@ -32,6 +38,7 @@ class Nodes:
     def start(self, slot):
         log = open(os.path.join(self.folder, f"{slot}.log"), "a")
         words = ["--bootstrap-servers", self.options.bootstrap, "--service-id", self.service, "--set", f"tidegate.slot={slot}"]
+        words += ["--set", f"ksql.streams.num.standby.replicas={self.options.standbys}"]
         listen = ["server", "--listen", f"127.0.0.1:{self.ports[slot]}"]
         self.processes[slot] = subprocess.Popen([self.options.tidegate, *words, *listen], stdout=log, stderr=log)
         while True:
@@ -48,7 +55,14 @@ class Nodes:
     def owned(self):
         status = json.load(urllib.request.urlopen(f"http://127.0.0.1:{self.ports['c']}/clusterStatus", timeout=30))
         hosts = status["clusterStatus"].values()
-        return {host["slot"]: set(host["activeStandbyPerQuery"]) for host in hosts if host["hostAlive"]}
+        runs = lambda host: {id for id, query in host["activeStandbyPerQuery"].items() if not query["standByStores"]}
+        return {host["slot"]: runs(host) for host in hosts if host["hostAlive"]}
+
+    def caught_up(self):
+        """Whether each counting query has its standbys, and those lack at most what was written a moment ago."""
+        shown = ksql(self.ports["c"], "SHOW QUERIES;")[0]["queries"]
+        lags = [[standby["lag"] for standby in query.get("standbys", [])] for query in shown if query["queryString"].startswith("CREATE TABLE")]
+        return all(len(lag) == self.options.standbys and all(n is not None and n < 1000 for n in lag) for lag in lags)
 
 
 class Flow:
@@ -78,6 +92,16 @@ def insert(port, stop, keys):
         sleep(0.02)
 
 
+def fill(options, topic):
+    """Keys that make the state large, written as another producer does."""
+    words = [options.tidegate, "--bootstrap-servers", options.bootstrap, "topic", "produce", topic, "-k", ":"]
+    produce = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    for n in range(options.state):
+        produce.stdin.write(b'key number %d:{"N":%d}\n' % (n, n))
+    produce.stdin.close()
+    produce.wait()
+
+
 def percentiles(gaps):
     gaps = sorted(gaps)
     at = lambda share: gaps[min(len(gaps) - 1, int(len(gaps) * share))]
@@ -92,6 +116,8 @@ def main():
     parser.add_argument("--signal", default="KILL", choices=["KILL", "TERM"])
     parser.add_argument("--queries", type=int, default=6)
     parser.add_argument("--keys", type=int, default=1000)
+    parser.add_argument("--state", type=int, default=0)
+    parser.add_argument("--standbys", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         nodes = Nodes(options, folder)
@@ -106,6 +132,9 @@ def main():
             ids[status["queryId"]] = f"q{n}"
         while sorted(map(len, nodes.owned().values())) != sorted(len(list(range(options.queries))[at::3]) for at in range(3)):
             sleep(0.1)
+        fill(options, f"s{os.getpid()}")
+        while not all(json.loads(line)[0] == 0 for line in lags(port)) or not nodes.caught_up():
+            sleep(0.5)
         flows = {name: Flow(port, name) for name in ids.values()}
         stop = threading.Event()
         writer = threading.Thread(target=insert, args=(port, stop, options.keys))
@@ -124,7 +153,7 @@ def main():
                 (moved if query in owned else others).append(flows[name].gap(begin, end))
             print(f"round {n}: {slot} had {len(owned)}, longest gap {max(moved[-len(owned):], default=0):.2f} s", flush=True)
             nodes.start(slot)
-            while len(nodes.owned().get(slot, ())) < options.queries // 3:
+            while len(nodes.owned().get(slot, ())) < options.queries // 3 or not nodes.caught_up():
                 sleep(0.1)
             sleep(2)
         stop.set()

@@ -48,6 +48,8 @@ pub const PULL_MAX_OFFSET_LAG: &str = "ksql.query.pull.max.allowed.offset.lag";
 pub const PULL_MAX_LAG_MS: &str = "tidegate.pull.max.lag.ms";
 /// Kafka Streams' threads per query: how many workers it has at most.
 pub const STREAM_THREADS: &str = "num.stream.threads";
+/// Kafka Streams' number of processes that keep the state of a query up to date, beside the one that runs it.
+pub const STANDBY_REPLICAS: &str = "num.standby.replicas";
 /// Exactly or at least once.
 pub const PROCESSING_GUARANTEE: &str = "processing.guarantee";
 /// Whether a query may read what it writes.
@@ -68,6 +70,8 @@ pub const BATCH_MEMORY_BYTES: usize = 256 << 20;
 pub const BATCH_TIMEOUT_MS: u64 = 600_000;
 /// A view learns once a second how far it is behind: less would refuse what is current.
 const PULL_LAG_MS_MIN: u64 = 2_000;
+/// Each has the whole state in memory.
+const STANDBY_REPLICAS_MAX: u64 = 16;
 /// Less does not even hold the batches that a sort merges.
 const BATCH_MEMORY_BYTES_MIN: usize = 32 << 20;
 
@@ -169,6 +173,12 @@ pub const PROPERTIES: &[Property] = &[
         "most threads that work on a query at once; unless it is set, as many as there are cores",
         DefaultValue::None,
         |v| v.parse::<u32>().is_ok_and(|threads| threads > 0),
+    ),
+    property(
+        STANDBY_REPLICAS,
+        "how many processes of the service keep the state of a query up to date, beside the one that runs it, at most 16",
+        DefaultValue::Number(0),
+        |v| v.parse::<u64>().is_ok_and(|standbys| standbys <= STANDBY_REPLICAS_MAX),
     ),
     property(PROCESSING_GUARANTEE, "exactly_once_v2 or at_least_once", DefaultValue::Text("exactly_once_v2"), |v| {
         matches!(v, "exactly_once_v2" | "exactly_once" | "at_least_once")

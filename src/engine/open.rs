@@ -34,10 +34,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// Attempts to acquire the service on Kafka: a lost request is no reason not to start.
-const OWN_TRIES: u32 = 3;
-/// No attempt starts after this time: one that took longer has run into a timeout, and its error says so.
-const OWN_WAIT: Duration = Duration::from_secs(30);
+/// How long acquiring the service on Kafka is tried again: lost requests, each of which takes its timeout of ten seconds, are no
+/// reason not to start. Each failed attempt is logged.
+const OWN_WAIT: Duration = Duration::from_secs(90);
+/// Pause between two attempts.
+const OWN_PAUSE: Duration = Duration::from_millis(200);
 
 /// An opened command log.
 struct Opened {
@@ -251,13 +252,13 @@ pub(super) fn own(log: &dyn Log, config: &Config, clock: &SharedClock) -> Result
     // Processes with other slots are welcome. Earlier builds had the first of these groups.
     let suffix = if config.slot() == DEFAULT_SLOT { String::new() } else { format!("-{}", config.slot()) };
     let group = format!("_confluent-ksql-{}_engine{suffix}", config.service_id);
-    let (mut tries, deadline) = (1, clock.monotonic() + OWN_WAIT);
+    let deadline = clock.monotonic() + OWN_WAIT;
     loop {
         match log.service_lock(&group, config.slot()) {
             Ok(lock) => return Ok(lock),
-            Err(e) if e.kind() == Kind::Io && tries < OWN_TRIES && clock.monotonic() < deadline => {
+            Err(e) if e.kind() == Kind::Io && clock.monotonic() < deadline => {
                 tracing::warn!(error = %e, "could not acquire this service: retrying");
-                tries += 1;
+                clock.sleep(OWN_PAUSE);
             }
             Err(e) if e.kind() == Kind::Busy => {
                 return Err(e.with_hint("stop it, or give this one a service id of its own with --service-id"));

@@ -4,7 +4,8 @@ use super::{connector, table};
 use crate::catalog::{SchemaType, Source};
 use crate::engine::Answer;
 use crate::engine::result::entity::{
-    DescribedSchema, Description, Entity, Explanation, FunctionRow, QueryRow, Reading, SchemaRow, Status, TopicRow,
+    DescribedSchema, Description, Entity, Explanation, FunctionRow, QueryRow, Reading, SchemaRow, StandbyFacts, Status,
+    TopicRow,
 };
 use crate::parse::statement::SourceKind;
 use crate::present::Outcome;
@@ -47,8 +48,9 @@ fn entity_outcome(entity: &Entity) -> Outcome {
         Entity::Topics(topics) => topic_table(topics),
         Entity::Queries(queries) => {
             let is_shared = queries.iter().any(|query| query.host.is_some());
-            let titles = ["Query", "Type", "Status", "Sink", "Topic", "Statement", "Runs on"];
-            let shown = if is_shared { titles.len() } else { titles.len() - 1 };
+            let has_standbys = queries.iter().any(|query| !query.standbys.is_empty());
+            let titles = ["Query", "Type", "Status", "Sink", "Topic", "Statement", "Runs on", "Standbys"];
+            let shown = titles.len() - usize::from(!is_shared) - usize::from(!is_shared || !has_standbys);
             let cells = |query| query_cells(query).into_iter().take(shown).collect();
             table(None, &titles[..shown], queries.iter().map(cells))
         }
@@ -135,7 +137,8 @@ fn query_cells(query: &QueryRow) -> Vec<String> {
     let text = |t: &Option<String>| t.clone().unwrap_or_default();
     let statement = one_line(&query.sql);
     let (kind, host) = (query.kind.to_owned(), text(&query.host));
-    vec![query.id.clone(), kind, state, text(&query.sink), text(&query.sink_topic), statement, host]
+    let standbys = query.standbys.iter().map(StandbyFacts::sentence).collect::<Vec<_>>().join(", ");
+    vec![query.id.clone(), kind, state, text(&query.sink), text(&query.sink_topic), statement, host, standbys]
 }
 
 /// A statement as a cell shows it.

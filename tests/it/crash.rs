@@ -51,7 +51,7 @@ CREATE TABLE counted WITH (KAFKA_TOPIC='counted') AS
 /// A running server; killed when dropped.
 pub(crate) struct Server {
     pub(crate) child: Child,
-    base: String,
+    pub(crate) base: String,
 }
 
 impl Drop for Server {

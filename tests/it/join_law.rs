@@ -228,6 +228,36 @@ pub(crate) fn a_join_goes_on_after_a_restart_from_a_snapshot() {
     assert!(met.used > 0 && met.several > 0 && met.refused > 0, "{met:?}");
 }
 
+/// Blocks that the owner took back leave a state that only reads the changelog, too: it may do so for as long as the query runs.
+#[test]
+pub(crate) fn a_standby_of_a_join_holds_about_as_many_rows_as_its_owner() {
+    const ROWS: usize = 60_000;
+    const STEP: usize = 500;
+    for memory in [1 << 30, 600_000] {
+        let joining = Joining { before: 100, after: 100, grace: Some(0), alone: [false, false], widths: [2, 1] };
+        let row = |n: usize| {
+            let value = [vec![Val::Long(n as i64), Val::Text("left".into())], vec![Val::Int(n as i32)]][n % 2].clone();
+            let key = Some(vec![Val::Long((n % 50) as i64)]);
+            (n % 2, Rec { key, window: None, old: None, new: Some(value), time: n as i64, seq: n as u64 + 1 })
+        };
+        let rows = (0..ROWS).map(row).collect();
+        let case = Case { key: SqlType::Bigint, kind: JoinKind::Inner, joining, memory, rows };
+        let (mut owner, mut standby, mut held) = (case.operator(), case.operator(), 0);
+        for from in (0..ROWS).step_by(STEP) {
+            case.step(&mut owner, from..from + STEP, &mut OperatorOutput::default());
+            let mut changelog = Vec::new();
+            owner.changelog(&mut changelog).unwrap();
+            owner.commit();
+            for entry in changelog {
+                standby.restore(&entry.key, entry.value.as_deref(), entry.timestamp).unwrap();
+            }
+            held = held.max(owner.size().keys);
+            assert!(standby.size().keys <= 2 * held + 2 * STEP as u64, "{:?} of {held}", standby.size());
+        }
+        assert!(held < ROWS as u64 / 2, "the owner drops nothing: {held}");
+    }
+}
+
 fn restarted(
     case: &Case,
     changelog: &[tidegate::execute::state::ChangelogEntry],

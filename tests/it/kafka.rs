@@ -30,6 +30,7 @@ mod room;
 mod schemas;
 mod secure;
 mod sessions;
+mod standbys;
 
 use crate::crash::Server;
 use std::path::Path;
@@ -90,10 +91,17 @@ fn until<T>(what: &str, patience: Duration, mut found: impl FnMut() -> Option<T>
 
 /// A process of a service, whose output goes to a file of its slot.
 fn process(bootstrap: &str, service: &str, slot: &str, folder: &Path) -> Server {
+    process_with(bootstrap, service, slot, folder, &[])
+}
+
+/// The same with more properties.
+fn process_with(bootstrap: &str, service: &str, slot: &str, folder: &Path, settings: &[&str]) -> Server {
     let slot_setting = format!("tidegate.slot={slot}");
-    let place = ["--bootstrap-servers", bootstrap, "--service-id", service, "--set", &slot_setting];
+    let mut place = vec!["--bootstrap-servers", bootstrap, "--service-id", service, "--set", &slot_setting];
+    settings.iter().for_each(|setting| place.extend(["--set", setting]));
     let output = folder.join(format!("{slot}.log"));
-    Server::start_with(&place.map(str::to_owned), None, &SystemClock::shared(), &output)
+    let place: Vec<String> = place.into_iter().map(str::to_owned).collect();
+    Server::start_with(&place, None, &SystemClock::shared(), &output)
 }
 
 /// A name that no other test uses.

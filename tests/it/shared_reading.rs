@@ -121,6 +121,7 @@ impl Bench {
             group: format!("q{}", self.running.len()),
             slot: "0".to_owned(),
             claim: Sole::claim(),
+            standbys: 0,
             mode: EmitMode::EveryChange,
             start,
             begin: None,

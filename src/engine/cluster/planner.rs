@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! owner dead or silent    its units go to their freshest standby, else where least is to be done
-//! owner is draining       the same, a unit after the other, so that each is away for a moment only
+//! owner is draining       the same, a unit after the other, so that each is away for a moment only; a large one waits for a standby
 //! loads differ            one unit, if that makes the difference smaller, to a warm standby
 //! standbys are missing    another process, in another zone if there is one, at most two at once
+//! standbys are too many   those go that were made for a move
 //! else                    everything stays as it is, and there is no plan
 //! ```
 //!
@@ -65,10 +66,11 @@ pub fn plan(situation: &Situation<'_>) -> Option<Assign> {
     draft.end(situation);
     draft.place_unowned();
     // A unit that is away is away for a moment: the next one waits for it.
-    if !draft.is_moving {
-        let _ = draft.drain_one() || draft.balance();
-    }
+    let moves = draft.is_moving || draft.drain_one() || draft.balance();
     draft.fill_standbys();
+    if !moves {
+        draft.drop_surplus_standbys();
+    }
     draft.finish()
 }
 
@@ -195,7 +197,8 @@ impl<'a> Draft<'a> {
     /// The freshest standby, else the process with the least load; of equals the first.
     fn best_host(&self, place: &Place<'_>) -> Option<usize> {
         let takers = self.hosts.iter().enumerate().filter(|(_, host)| host.takes());
-        let standbys = takers.filter_map(|(at, host)| Some((place.lag(host.slot)?, at)));
+        let standbys = takers.filter(|(_, host)| place.standbys.contains(host.slot));
+        let standbys = standbys.map(|(at, host)| (place.lag(host.slot).unwrap_or(u64::MAX), at));
         standbys.min().map(|(_, at)| at).or_else(|| self.least_loaded(place.wanted.load.max(1)))
     }
 
@@ -210,14 +213,31 @@ impl<'a> Draft<'a> {
         (place.owner, place.why) = (Some(to), why);
     }
 
-    /// The first unit of a process that wants to stop. True if there was something to do.
+    /// The first unit of a process that wants to stop and that another one can take at once; standbys of those that would be away
+    /// for long. True if there is something to do.
     fn drain_one(&mut self) -> bool {
         let leaves = |host: &Host<'_>| host.is_draining && host.presence == Presence::Heard;
-        let at = self.places.iter().position(|place| place.owner.is_some_and(|owner| leaves(&self.hosts[owner])));
-        let Some(at) = at else { return false };
-        let Some(to) = self.best_host(&self.places[at]) else { return false };
-        self.give(at, to, Why::Drain);
-        true
+        let leaving = |place: &Place<'_>| place.owner.is_some_and(|owner| leaves(&self.hosts[owner]));
+        let leaving: Vec<usize> = (0..self.places.len()).filter(|at| leaving(&self.places[*at])).collect();
+        let mut is_waited_for = false;
+        for at in leaving {
+            let Some(to) = self.best_host(&self.places[at]) else { continue };
+            if self.places[at].is_warm(self.hosts[to].slot) {
+                self.give(at, to, Why::Drain);
+                return true;
+            }
+            self.warm_up(at, to);
+            is_waited_for = true;
+        }
+        is_waited_for
+    }
+
+    /// A standby for a move, if not too many are being made.
+    fn warm_up(&mut self, at: usize, to: usize) {
+        let slot = self.hosts[to].slot;
+        if self.warming() < WARM_UPS_MAX && !self.places[at].standbys.contains(slot) {
+            self.places[at].standbys.push(slot.clone());
+        }
     }
 
     /// One unit from a process with the highest load to one that has less than that even with it; or a standby there first.
@@ -235,11 +255,10 @@ impl<'a> Draft<'a> {
         // The largest one that helps: the fewest moves.
         let best = (0..self.places.len()).filter_map(move_of).max_by_key(|(is_warm, load, ..)| (*is_warm, *load));
         let Some((is_warm, _, at, to)) = best else { return false };
-        let slot = self.hosts[to].slot;
         if is_warm {
             self.give(at, to, Why::Balance);
-        } else if self.warming() < WARM_UPS_MAX && !self.places[at].standbys.contains(slot) {
-            self.places[at].standbys.push(slot.clone());
+        } else {
+            self.warm_up(at, to);
         }
         true
     }
@@ -268,6 +287,17 @@ impl<'a> Draft<'a> {
                 }
                 warming += usize::from(!is_small);
                 self.places[at].standbys.push(slot);
+            }
+        }
+    }
+
+    /// Those that lack least stay.
+    fn drop_surplus_standbys(&mut self) {
+        for place in &mut self.places {
+            while place.standbys.len() > place.wanted.standbys {
+                let lag = |slot: &Slot| place.lag(slot).unwrap_or(u64::MAX);
+                let Some(last) = (0..place.standbys.len()).max_by_key(|at| lag(&place.standbys[*at])) else { break };
+                place.standbys.remove(last);
             }
         }
     }

@@ -137,6 +137,7 @@ impl Engine {
             lag: position.and_then(lag::lag),
             rates: self.inner.history.rates(id, RateSpan::TenSeconds).unwrap_or_else(since_start),
             created_ms: text.map_or(0, |text| text.created_ms),
+            standbys: query.standbys(),
             ..counted(id, progress)
         };
         match query.is_elsewhere() {
@@ -184,6 +185,7 @@ fn counted(id: &str, progress: &Progress) -> QueryFacts {
         stream_time: progress.stream_time(),
         state_keys: stages.iter().map(|stage| now(&stage.state_keys)).sum(),
         state_bytes: stages.iter().map(|stage| now(&stage.state_bytes)).sum(),
+        standbys: Vec::new(),
         created_ms: 0,
         commit_times: progress.commit_times.snapshot(),
         emit_times: progress.emit_times.snapshot(),

@@ -49,12 +49,31 @@ pub struct QueryFacts {
     pub state_keys: u64,
     /// Memory of its state.
     pub state_bytes: u64,
+    /// Processes that keep its state up to date.
+    pub standbys: Vec<StandbyFacts>,
     /// When it was created, milliseconds since 1970.
     pub created_ms: i64,
     /// How long its commits took.
     pub commit_times: HistogramSnapshot,
     /// How long after records were read their rows were emitted.
     pub emit_times: HistogramSnapshot,
+}
+
+/// A process that keeps the state of a query up to date, to take it over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandbyFacts {
+    /// `HOST:PORT`, or its slot if it has no listener.
+    pub host: String,
+    /// Records of the changelogs that it has not read; `None` = it has not said so yet.
+    pub lag: Option<u64>,
+}
+
+impl StandbyFacts {
+    /// `127.0.0.1:8089 (lag 12)`
+    pub fn sentence(&self) -> String {
+        let lag = self.lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
+        format!("{} (lag {lag})", self.host)
+    }
 }
 
 /// Facts of one stage.

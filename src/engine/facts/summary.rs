@@ -28,6 +28,7 @@ pub(in crate::engine) fn below_plan(facts: &QueryFacts, stages: &[StageFacts]) -
         }
         text.push('\n');
     }
+    facts.standbys.iter().for_each(|standby| text.push_str(&format!("standby on {}\n", standby.sentence())));
     text
 }
 
@@ -57,6 +58,7 @@ impl Reading {
         if let Some(millis) = facts.commit_times.quantile_millis(0.99) {
             let _ = write!(line, " commit-p99-ms: {millis:.1}");
         }
+        facts.standbys.iter().for_each(|standby| line.push_str(&format!(" standby: {}", standby.sentence())));
         line
     }
 }

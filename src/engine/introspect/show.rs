@@ -293,6 +293,7 @@ fn row(state: &State, id: &str, query: &Query) -> QueryRow {
         sql: state.texts.get(id).map(|t| t.sql.clone()).unwrap_or_default(),
         trouble,
         host: query.host(),
+        standbys: query.standbys(),
         counts: query.counts(),
     }
 }

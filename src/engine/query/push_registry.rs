@@ -87,6 +87,7 @@ impl Push {
             sql: self.sql.clone(),
             trouble: None,
             host: None,
+            standbys: Vec::new(),
             counts: Counts::of(&self.progress),
         }
     }

@@ -4,7 +4,7 @@ use crate::catalog::Source;
 use crate::config::EMIT_INTERVAL;
 use crate::config::properties::{
     self, AUTO_OFFSET_RESET, CACHE_BYTES, COMMIT_INTERVAL, EMIT_INTERVAL_MS, FAIL_ON_PRODUCTION_ERROR,
-    PROCESSING_GUARANTEE, STREAM_THREADS,
+    PROCESSING_GUARANTEE, STANDBY_REPLICAS, STREAM_THREADS,
 };
 use crate::engine::Engine;
 use crate::engine::query::persistent::{NewQuery, Query};
@@ -66,6 +66,7 @@ impl Engine {
             target,
             group,
             claim: Sole::claim(),
+            standbys: properties::number(properties, STANDBY_REPLICAS).unwrap_or(0) as usize,
             slot: self.inner.config.slot().to_owned(),
             mode: mode(properties),
             begin: None,

@@ -2,7 +2,7 @@
 
 use crate::catalog::{KeyWindow, SchemaType, Source};
 use crate::engine::facts::query::QueryFacts;
-pub use crate::engine::facts::query::{Counts, PartitionLag};
+pub use crate::engine::facts::query::{Counts, PartitionLag, StandbyFacts};
 use crate::engine::result::connector::ConnectorEntity;
 use crate::parse::statement::SourceKind;
 use crate::types::{Schema, SqlType};
@@ -183,6 +183,8 @@ pub struct QueryRow {
     pub trouble: Option<String>,
     /// Where it runs, if several processes share the queries.
     pub host: Option<String>,
+    /// Which other processes keep its state up to date.
+    pub standbys: Vec<StandbyFacts>,
     /// Its counters.
     pub counts: Counts,
 }

@@ -28,6 +28,7 @@ pub mod topic_identity;
 pub(super) mod topology;
 
 pub use progress::{InputMeter, Meters, Progress, StageMeter};
+pub use restore::{Standby, StoreOffsets};
 
 use crate::error::Result;
 use crate::execute::change::ChangeBatch;
@@ -121,6 +122,16 @@ pub struct Execution {
 impl Execution {
     /// Opens the transactional writer, restores state from the changelog and seeks to the committed offsets.
     pub fn start(log: &dyn Log, spec: ExecutionSpec, clock: SharedClock, progress: Arc<Progress>) -> Result<Execution> {
+        Execution::take_over(log, spec, (clock, progress), &mut None)
+    }
+
+    /// The same from the state of a standby, if there is one, which is taken once the writer is open.
+    pub fn take_over(
+        log: &dyn Log,
+        spec: ExecutionSpec,
+        (clock, progress): (SharedClock, Arc<Progress>),
+        standby: &mut Option<Standby>,
+    ) -> Result<Execution> {
         let (inputs, tables) = inputs_of(&spec);
         let writer_ids = writer_ids(&spec);
         let measurement = Measurement::new(&spec, progress.meters_of(&spec.pipeline), clock.clone());
@@ -128,14 +139,7 @@ impl Execution {
             Topology::new(&spec.pipeline, spec.mode, &spec.spill_pool, &spec.crew)?.measured(&measurement.stages);
         let snapshots =
             Schedule::new(spec.snapshots.clone().filter(|_| spec.sink().is_some()), &mut topology, &spec.group);
-        let mut session = match &spec.target {
-            Target::Rows => None,
-            Target::Topic(_) => {
-                let session =
-                    WriterSpec { group: spec.group.clone(), slot: spec.slot.clone(), tasks: topology.partitions() };
-                Some(log.transactional_writer(&session, &spec.claim)?)
-            }
-        };
+        let mut session = writer(log, &spec, topology.partitions())?;
         let limits = Limits::of(log, &spec)?;
         if let (Some(session), Some(bytes)) = (&mut session, limits.smallest()) {
             session.limit_batches(bytes);
@@ -181,7 +185,7 @@ impl Execution {
             snapshots,
             spec,
         };
-        execution.position(log)?;
+        execution.position(log, standby)?;
         // Only now is it decided what a predecessor has committed.
         execution.spec.view.iter().for_each(|view| view.reset());
         execution.topology.measure();
@@ -189,7 +193,7 @@ impl Execution {
     }
 
     /// Finds the offsets to begin at, restores the state of that commit, and opens the reader.
-    fn position(&mut self, log: &dyn Log) -> Result<()> {
+    fn position(&mut self, log: &dyn Log, standby: &mut Option<Standby>) -> Result<()> {
         let known = match &mut self.session {
             Some(session) => commit::unpack(&self.inputs, session.committed(&self.inputs)?),
             None => vec![None; self.inputs.len()],
@@ -209,7 +213,13 @@ impl Execution {
             let offset_metadata =
                 |task: usize| known.get(task).and_then(Option::as_ref).map_or("", |c| c.metadata.as_str());
             let fresh = || Ok(Topology::new(&spec.pipeline, spec.mode, &spec.spill_pool, &spec.crew)?.measured(stages));
-            restore::restore(&mut self.topology, (log, &spec.group), &mut self.snapshots, offset_metadata, fresh)?;
+            let promoted = standby.take().map(|standby| standby.promote(log)).transpose()?.flatten();
+            let following = promoted.map(|(topology, following)| {
+                self.topology = topology.measured(stages);
+                following
+            });
+            let from = (log, spec.group.as_str());
+            restore::restore(&mut self.topology, following, from, &mut self.snapshots, offset_metadata, fresh)?;
         }
         let assignment = self.inputs.iter().zip(&self.committed).map(|(input, &offset)| Assignment {
             topic: input.topic.clone(),
@@ -360,6 +370,15 @@ impl Execution {
 /// The partitions that a query reads, in the order of FROM, and whether each is a table's.
 fn inputs_of(spec: &ExecutionSpec) -> (Vec<TopicPartition>, Vec<bool>) {
     spec.pipeline.inputs().map(|(input, source)| (input, source.kind == SourceKind::Table)).unzip()
+}
+
+/// The transactional writer of a query that writes a topic.
+fn writer(log: &dyn Log, spec: &ExecutionSpec, tasks: u32) -> Result<Option<Box<dyn TransactionalWriter>>> {
+    let writer = WriterSpec { group: spec.group.clone(), slot: spec.slot.clone(), tasks };
+    match &spec.target {
+        Target::Rows => Ok(None),
+        Target::Topic(_) => log.transactional_writer(&writer, &spec.claim).map(Some),
+    }
 }
 
 /// What looks up the schemas of each input's records, in the same order.

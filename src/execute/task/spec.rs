@@ -59,6 +59,8 @@ pub struct ExecutionSpec {
     pub group: String,
     /// Stable name of this process among those of the service.
     pub slot: String,
+    /// How many other processes keep its state up to date.
+    pub standbys: usize,
     /// Whether this process owns the query.
     pub claim: Arc<dyn Claim>,
     /// Every change, or the last of each key per emission.

@@ -5,7 +5,7 @@ use crate::connect::body::Plugin;
 use crate::engine::result::connector::{ConnectorDescription, ConnectorEntity, ConnectorRow};
 use crate::engine::result::entity::{
     DescribedSchema, Description, Entity, Explanation, FunctionHelp, FunctionRow, QueryRow, Reading, SchemaRow,
-    Signature, Status, TopicRow,
+    Signature, StandbyFacts, Status, TopicRow,
 };
 use crate::parse::statement::SourceKind;
 use crate::types::{Role, Schema, SqlType};
@@ -180,6 +180,10 @@ fn query_row(query: &QueryRow) -> Value {
     }
     if let Some(host) = &query.host {
         row["host"] = json!(host);
+    }
+    if !query.standbys.is_empty() {
+        let standby = |standby: &StandbyFacts| json!({ "host": standby.host, "lag": standby.lag });
+        row["standbys"] = query.standbys.iter().map(standby).collect();
     }
     row
 }

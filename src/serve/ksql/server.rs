@@ -4,6 +4,7 @@ use super::read;
 use crate::config;
 use crate::engine::cluster::hearing::Presence;
 use crate::engine::cluster::node::Member;
+use crate::engine::cluster::node::pulse::{StandbyPulse, StorePulse};
 use crate::engine::query::persistent::{Query as PersistentQuery, State as QueryState};
 use crate::engine::result::entity::Status;
 use crate::error::{Error, Result};
@@ -12,7 +13,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Json, Response};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -179,26 +180,66 @@ pub(in crate::serve) async fn cluster_status(State(app): State<Arc<App>>) -> Res
 
 fn alone(app: &App) -> Value {
     let is_active = |query: &PersistentQuery| !matches!(query.state(), QueryState::Error(_));
-    let active = app.engine.queries().into_iter().filter(|(_, query)| is_active(query));
-    host_status(true, app.engine.clock().now_ms(), active.map(|(id, _)| id))
+    let queries = app.engine.queries().into_iter().filter(|(_, query)| is_active(query));
+    let active = queries.map(|(id, query)| (id, query_on_host(Some(&query), true))).collect();
+    host_status(true, app.engine.clock().now_ms(), active, Map::new())
 }
 
 fn member_status(app: &App, member: &Member) -> Value {
     let is_alive = member.is_me || member.presence == Presence::Heard;
     let sent_ms = if member.is_me { Some(app.engine.clock().now_ms()) } else { member.sent_ms };
-    let mut status = host_status(is_alive, sent_ms.unwrap_or(0), member.queries.iter().cloned());
+    let known: BTreeMap<String, Arc<PersistentQuery>> = app.engine.queries().into_iter().collect();
+    let active = member.queries.iter().map(|id| (id.clone(), query_on_host(known.get(id).map(|query| &**query), true)));
+    let mut queries: Map<String, Value> = active.collect();
+    let mut lags = Map::new();
+    for StandbyPulse { id, stores } in &member.standbys {
+        let Some(query) = known.get(id) else { continue };
+        queries.insert(id.clone(), query_on_host(Some(query), false));
+        lags.extend(stores.iter().map(|store| (format!("{}#{}", query.group(), store.store), store_lag(store))));
+    }
+    let mut status = host_status(is_alive, sent_ms.unwrap_or(0), queries, lags);
     status["slot"] = json!(member.slot);
     status["version"] = json!(member.version);
     status
 }
 
-fn host_status(is_alive: bool, updated_ms: i64, queries: impl Iterator<Item = String>) -> Value {
-    let none = json!({ "activeStores": [], "activePartitions": [], "standByStores": [], "standByPartitions": [] });
-    let queries: serde_json::Map<String, Value> = queries.map(|id| (id, none.clone())).collect();
+fn host_status(is_alive: bool, updated_ms: i64, queries: Map<String, Value>, lags: Map<String, Value>) -> Value {
+    let lags_ms = if lags.is_empty() { 0 } else { updated_ms };
     json!({
         "hostAlive": is_alive,
         "lastStatusUpdateMs": updated_ms,
         "activeStandbyPerQuery": queries,
-        "hostStoreLags": { "stateStoreLags": {}, "updateTimeMs": 0 },
+        "hostStoreLags": { "stateStoreLags": lags, "updateTimeMs": lags_ms },
     })
+}
+
+/// ksqlDB's `ActiveStandbyEntity`: the stores and the partitions of the inputs of a query that a host runs, or whose state it keeps
+/// up to date.
+fn query_on_host(query: Option<&PersistentQuery>, is_active: bool) -> Value {
+    let pipeline = query.and_then(|query| query.spec()).map(|spec| &spec.pipeline).filter(|it| !it.stores().is_empty());
+    let stores: Vec<&str> = pipeline.iter().flat_map(|it| it.stores()).map(|(name, _)| name).collect();
+    let inputs = pipeline.iter().flat_map(|it| it.inputs());
+    let partitions: Vec<Value> =
+        inputs.map(|(input, _)| json!({ "topic": &*input.topic, "partition": input.partition })).collect();
+    let (none, nowhere) = (Vec::new(), Vec::new());
+    let (active, standby) = if is_active {
+        ((&stores, &partitions), (&none, &nowhere))
+    } else {
+        ((&none, &nowhere), (&stores, &partitions))
+    };
+    json!({
+        "activeStores": active.0,
+        "activePartitions": active.1,
+        "standByStores": standby.0,
+        "standByPartitions": standby.1,
+    })
+}
+
+/// ksqlDB's `StateStoreLags`.
+fn store_lag(store: &StorePulse) -> Value {
+    let partition = |(nth, (next, end)): (usize, &(i64, i64))| {
+        (nth.to_string(), json!({ "currentOffsetPosition": next, "endOffsetPosition": end, "offsetLag": end - next }))
+    };
+    let partitions: Map<String, Value> = store.offsets.iter().enumerate().map(partition).collect();
+    json!({ "lagByPartition": partitions, "size": partitions.len() })
 }

@@ -209,6 +209,42 @@ fn a_large_state_moves_only_to_a_warm_standby() {
 }
 
 #[test]
+fn a_large_state_leaves_a_process_that_stops_once_a_standby_has_it() {
+    let mut service = Service::of(&[("a", None, 1), ("b", None, 1)], &[1, 1]);
+    service.settle();
+    service.wanted.iter_mut().for_each(|wanted| wanted.state_bytes = SMALL_STATE_BYTES + 1);
+    service.append(&Entry::Drain { slot: slot("a"), incarnation: Incarnation(1) });
+    let warm_up = service.plan().unwrap();
+    assert!(service.moved(&warm_up).is_empty() && warm_up.units[0].standbys == [slot("b")], "{warm_up:?}");
+    let unit = warm_up.units[0].unit.clone();
+    service.append(&Entry::Assign(warm_up));
+    for lag in [None, Some(WARM_LAG_RECORDS + 1)] {
+        let wanted = service.wanted.iter_mut().find(|wanted| wanted.unit == unit).unwrap();
+        wanted.lags = lag.map(|lag| (slot("b"), lag)).into_iter().collect();
+        assert_eq!(service.plan(), None, "it is not warm yet: {lag:?}");
+    }
+    let wanted = service.wanted.iter_mut().find(|wanted| wanted.unit == unit).unwrap();
+    wanted.lags = vec![(slot("b"), WARM_LAG_RECORDS)];
+    let assign = service.plan().unwrap();
+    assert_eq!((service.moved(&assign), assign.units[0].standbys.len()), (vec![unit], 0));
+}
+
+#[test]
+fn a_standby_that_was_made_for_a_move_goes_when_nothing_moves() {
+    let mut service = Service::of(&[("a", None, 1)], &[1, 1]);
+    service.settle();
+    service.wanted.iter_mut().for_each(|wanted| wanted.state_bytes = SMALL_STATE_BYTES + 1);
+    service.hello("b", None, 1);
+    let warm_up = service.plan().unwrap();
+    let unit = warm_up.units[0].unit.clone();
+    service.append(&Entry::Assign(warm_up));
+    // The other query is dropped: a move would not help any more.
+    service.wanted.retain(|wanted| wanted.unit == unit);
+    service.settle();
+    assert!(service.control.unit(&unit).unwrap().standbys.is_empty());
+}
+
+#[test]
 fn a_drained_process_is_left_unit_by_unit() {
     let mut service = Service::of(&[("a", None, 1), ("b", None, 1), ("c", None, 1)], &[1; 9]);
     service.settle();
@@ -252,7 +288,9 @@ fn plans_of_random_services_end_balanced() {
         let loads: Vec<u64> = (0..1 + dice.below(10)).map(|_| 1 + dice.below(4) as u64).collect();
         let mut service = Service::of(&named, &loads);
         let standbys = dice.below(3) as usize;
-        service.wanted.iter_mut().for_each(|wanted| wanted.standbys = standbys);
+        for wanted in &mut service.wanted {
+            (wanted.standbys, wanted.state_bytes) = (standbys, if dice.one_in(3) { SMALL_STATE_BYTES + 1 } else { 0 });
+        }
         service.settle();
         for _ in 0..4 {
             misfortune(&mut service, dice);
@@ -285,6 +323,8 @@ fn settled(service: &Service, seed: u64) {
         let owner = state.owner.as_ref().unwrap();
         let is_fine = service.takes(owner) || service.presence[owner] == Presence::Unknown || takers.is_empty();
         assert!(is_fine, "seed {seed}: {state:?}");
+        let wanted = service.wanted.iter().find(|wanted| wanted.unit == state.unit).map_or(0, |wanted| wanted.standbys);
+        assert!(state.standbys.len() <= wanted, "seed {seed}: more than {wanted} standbys: {state:?}");
     }
     // No unit of a process with the highest load would have less beside it elsewhere.
     for wanted in &service.wanted {

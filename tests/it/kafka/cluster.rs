@@ -2,8 +2,8 @@
 //! once.
 //!
 //! Each action is drawn from a seed: kill -9 and a new start after a while or at once, SIGSTOP for up to six seconds (others take
-//! over, and the owner wakes up as one that was fenced), SIGTERM and a new start (its queries move). A producer writes all the
-//! time. At the end the topics are read without any process: the copies hold the ids of the source once each, and the counts and
+//! over, and the owner wakes up as one that was fenced), SIGTERM and a new start (its queries move). Each query with state has a
+//! standby, which is what takes over if it can. A producer writes all the time. At the end the topics are read without any process: the copies hold the ids of the source once each, and the counts and
 //! sums of the windows are those of the source.
 //!
 //! `TIDEGATE_CLUSTER_ACTIONS` sets how many (20), `TIDEGATE_CLUSTER_CHAOS` repeats a seed.
@@ -45,7 +45,8 @@ struct Nodes<'a> {
 impl Nodes<'_> {
     fn start(&mut self, at: usize) {
         let slot = format!("tidegate.slot={}", SLOTS[at]);
-        let place = ["--bootstrap-servers", self.bootstrap, "--set", &slot].map(str::to_owned);
+        let standbys = "ksql.streams.num.standby.replicas=1";
+        let place = ["--bootstrap-servers", self.bootstrap, "--set", &slot, "--set", standbys].map(str::to_owned);
         let output = self.folder.join(format!("{}.log", SLOTS[at]));
         self.servers[at] = Some(Server::start_with(&place, None, &self.clock, &output));
     }
@@ -63,13 +64,15 @@ impl Nodes<'_> {
         self.servers.iter().flatten()
     }
 
-    /// Hosts of `/clusterStatus` of a process: slot, whether it is alive, and its queries.
+    /// Hosts of `/clusterStatus` of a process: slot, whether it is alive, and the queries that it runs.
     fn status(&self, at: usize) -> BTreeMap<String, (bool, BTreeSet<String>)> {
         let status: serde_json::Value =
             serde_json::from_str(&self.servers[at].as_ref().unwrap().get("/clusterStatus").unwrap()).unwrap();
         let hosts = status["clusterStatus"].as_object().unwrap().values();
         let of = |host: &serde_json::Value| {
-            let queries = host["activeStandbyPerQuery"].as_object().unwrap().keys().cloned().collect();
+            let queries = host["activeStandbyPerQuery"].as_object().unwrap().iter();
+            let runs = |query: &serde_json::Value| query["standByStores"].as_array().unwrap().is_empty();
+            let queries = queries.filter(|(_, query)| runs(query)).map(|(id, _)| id.clone()).collect();
             let alive = host["hostAlive"].as_bool().unwrap();
             (host["slot"].as_str().unwrap().to_owned(), (alive, queries))
         };

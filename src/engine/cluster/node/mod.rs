@@ -32,7 +32,7 @@ use crate::threads;
 use crate::types::clock::SharedClock;
 use axum::http::Uri;
 use parking_lot::{Condvar, Mutex};
-use pulse::{CountsElsewhere, Pulse, QueryPulse};
+use pulse::{CountsElsewhere, Pulse, QueryPulse, StandbyPulse};
 use shortening::Snapshots;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,6 +54,8 @@ pub trait Queries: Send + Sync {
     fn wanted(&self) -> Vec<Wanted>;
     /// What those do that run in this process, with their counters if they are wanted.
     fn running(&self, counted: bool) -> Vec<QueryPulse>;
+    /// Those whose state this process keeps up to date.
+    fn standing_by(&self) -> Vec<StandbyPulse>;
     /// The control topic has changed: each may have become this process's or another's.
     fn assigned(&self);
 }
@@ -90,6 +92,8 @@ pub struct Member {
     pub sent_ms: Option<i64>,
     /// The queries that it owns.
     pub queries: Vec<String>,
+    /// How far it is with the states that it keeps up to date, by its last pulse.
+    pub standbys: Vec<StandbyPulse>,
 }
 
 impl Member {
@@ -97,6 +101,11 @@ impl Member {
     pub fn authority(&self) -> Option<String> {
         let url = self.address.as_deref()?.parse::<Uri>().ok()?;
         url.authority().map(ToString::to_string)
+    }
+
+    /// As users are shown it: `HOST:PORT`, or the slot of a process without a listener.
+    pub fn host(&self) -> String {
+        self.authority().unwrap_or_else(|| format!("slot {}", self.slot))
     }
 }
 
@@ -320,6 +329,7 @@ impl Heard {
             version: member.hello.version.clone(),
             presence: self.hearing.presence(slot, now_ms),
             sent_ms: pulse.map(|pulse| pulse.sent_ms),
+            standbys: pulse.map(|pulse| pulse.standbys.clone()).unwrap_or_default(),
             queries: owned
                 .filter(|state| !state.unit.query.is_generator())
                 .map(|state| state.unit.query.id().to_owned())
@@ -345,8 +355,17 @@ impl Heard {
 
     /// The term in which this process owns a query.
     fn term_of(&self, query: &QueryName, me: &Slot) -> Option<Term> {
-        let takes_part = self.failed.is_none() && self.membership.is_joined(&self.control);
-        self.control.term_of(&Unit::new(query, 0), me).filter(|_| takes_part)
+        self.control.term_of(&Unit::new(query, 0), me).filter(|_| self.takes_part())
+    }
+
+    /// Whether this process is the present one of its slot, and can know who owns what.
+    fn takes_part(&self) -> bool {
+        self.failed.is_none() && self.membership.is_joined(&self.control)
+    }
+
+    /// What a process says about a state that it keeps up to date.
+    fn standby(&self, slot: &Slot, query: &str) -> Option<&StandbyPulse> {
+        self.pulses.get(slot)?.standbys.iter().find(|standby| standby.id == query)
     }
 
     /// The next Confirm that the log lacks: of an ownership that was committed, or that a dropped query is not written any more.

@@ -5,9 +5,9 @@
 //! confirm     by the control topic as of now: required before a producer commits (C3)      a request to the broker
 //! ```
 
-use super::pulse::{CountsElsewhere, QueryPulse};
+use super::pulse::{CountsElsewhere, QueryPulse, StandbyPulse};
 use super::{Member, Node, Shared};
-use crate::engine::cluster::names::{QueryName, Term};
+use crate::engine::cluster::names::{QueryName, Slot, Term};
 use crate::error::Result;
 use crate::log::{Claim, Claimed};
 use std::sync::Arc;
@@ -55,6 +55,27 @@ impl Place {
     /// Whether there are, or have been, other processes.
     pub fn is_shared(&self) -> bool {
         self.shared.heard.lock().control.members().len() > 1
+    }
+
+    /// Whether this process is to keep the query's state up to date, by what has been read so far.
+    pub fn is_standby(&self) -> bool {
+        let heard = self.shared.heard.lock();
+        let is_mine = heard.unit(&self.query).is_some_and(|state| state.standbys.contains(&self.shared.me));
+        is_mine && heard.takes_part()
+    }
+
+    /// The processes that keep its state up to date, with the records that each lacks, if it has said so.
+    pub fn standbys(&self) -> Vec<(Member, Option<u64>)> {
+        let heard = self.shared.heard.lock();
+        let now = self.shared.now_ms();
+        let slots = heard.unit(&self.query).map_or(&[][..], |state| &state.standbys);
+        let standby = |slot: &Slot| {
+            Some((
+                heard.member(slot, &self.shared.me, now)?,
+                heard.standby(slot, self.query.id()).map(StandbyPulse::lag),
+            ))
+        };
+        slots.iter().filter_map(standby).collect()
     }
 
     /// From now on its rows may be written.

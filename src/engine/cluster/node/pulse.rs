@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! {"format":1,"slot":"a","incarnation":81985529216,"address":"http://a:8088","sent_ms":1796054400000,
-//!  "queries":[{"id":"CTAS_T_1","state":"RUNNING","since_ms":1796054399000,"counts":{"consumed":12800,...}}]}
+//!  "queries":[{"id":"CTAS_T_1","state":"RUNNING","since_ms":1796054399000,"counts":{"consumed":12800,...}}],
+//!  "standbys":[{"id":"CTAS_U_3","stores":[{"store":"Aggregate-Aggregate-Materialize","offsets":[[812,812]]}]}]}
 //! ```
 //!
 //! Every fourth pulse has the counters of the queries, so that each process can show what all of them do.
@@ -33,6 +34,35 @@ pub struct Pulse {
     /// The queries that it runs.
     #[serde(default)]
     pub queries: Vec<QueryPulse>,
+    /// The queries of other processes whose state it keeps up to date.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub standbys: Vec<StandbyPulse>,
+}
+
+/// A state that is kept up to date.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandbyPulse {
+    /// Of which query.
+    pub id: String,
+    /// How far it is in the changelog of each store.
+    pub stores: Vec<StorePulse>,
+}
+
+/// How far a store is in its changelog.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorePulse {
+    /// Its name.
+    pub store: String,
+    /// By partition: the next offset, and the end as it was then.
+    pub offsets: Vec<(i64, i64)>,
+}
+
+impl StandbyPulse {
+    /// Records that were not read yet.
+    pub fn lag(&self) -> u64 {
+        let offsets = self.stores.iter().flat_map(|store| &store.offsets);
+        offsets.map(|(next, end)| (end - next).max(0) as u64).sum()
+    }
 }
 
 /// What a query does.

@@ -12,11 +12,11 @@
 //! right, because its commits would wait as well.
 
 use super::probe::Probe;
-use super::pulse::{PULSE_FORMAT, Pulse};
+use super::pulse::{PULSE_FORMAT, Pulse, QueryPulse};
 use super::shortening::Shortening;
 use super::{Heard, Shared, topics};
 use crate::engine::cluster::hearing::PULSE_MS;
-use crate::engine::cluster::names::Unit;
+use crate::engine::cluster::names::{Slot, Unit};
 use crate::engine::cluster::planner::Wanted;
 use crate::engine::cluster::proposer::Proposer;
 use crate::engine::cluster::record::Entry;
@@ -48,6 +48,8 @@ struct Speaker {
     pulse_at_ms: u64,
     /// How many pulses were sent.
     pulses: u64,
+    /// Memory of the state of each query that this process runs, as of its last counters.
+    state_bytes: BTreeMap<String, u64>,
     confirm_at_ms: u64,
     /// Queries that this catalogue has had.
     known: BTreeSet<Unit>,
@@ -113,7 +115,7 @@ impl Speaker {
     /// A Confirm, a plan or a snapshot.
     fn entry_of_duty(&mut self, shared: &Shared, now_ms: u64) -> Result<Option<Entry>> {
         // Asked for before the lock: it reads the state of the engine.
-        let Some(wanted) = shared.queries.get().map(|queries| queries.wanted()) else { return Ok(None) };
+        let Some(mut wanted) = shared.queries.get().map(|queries| queries.wanted()) else { return Ok(None) };
         let heard = shared.heard.lock();
         if !heard.membership.is_joined(&heard.control) {
             return Ok(None);
@@ -124,12 +126,22 @@ impl Speaker {
             self.confirm_at_ms = now_ms + CONFIRM_AGAIN_MS;
             return Ok(Some(confirm));
         }
+        wanted.iter_mut().for_each(|wanted| self.measure(&heard, wanted));
         let ended = self.ended(&heard, &wanted, now_ms);
         let Heard { control, hearing, .. } = &*heard;
         match self.proposer.propose(now_ms, &shared.me, control, hearing, (&wanted, &ended)) {
             Some(plan) => Ok(Some(Entry::Assign(plan))),
             None => self.shortening.due(&heard, shared, now_ms),
         }
+    }
+
+    /// Adds what the pulses say: the size of a unit's state, and how far its standbys are.
+    fn measure(&self, heard: &Heard, wanted: &mut Wanted) {
+        let id = wanted.unit.query.id();
+        let elsewhere = heard.counts.get(id).map(|counts| counts.latest.state_bytes);
+        wanted.state_bytes = elsewhere.or_else(|| self.state_bytes.get(id).copied()).unwrap_or(0);
+        let lag = |slot: &Slot| Some((slot.clone(), heard.standby(slot, id)?.lag()));
+        wanted.lags = heard.pulses.keys().filter_map(lag).collect();
     }
 
     /// Units of queries that were dropped.
@@ -154,9 +166,14 @@ impl Speaker {
         let is_counted = self.pulses.is_multiple_of(PULSES_PER_COUNT);
         self.pulses += 1;
         let queries = shared.queries.get().map(|queries| queries.running(is_counted)).unwrap_or_default();
+        let standbys = shared.queries.get().map(|queries| queries.standing_by()).unwrap_or_default();
+        if is_counted {
+            let bytes = |query: &QueryPulse| Some((query.id.clone(), query.counts.as_ref()?.state_bytes));
+            self.state_bytes = queries.iter().filter_map(bytes).collect();
+        }
         let address = shared.heard.lock().address.clone();
         let (slot, incarnation, sent_ms) = (shared.me.clone(), shared.incarnation, shared.clock.now_ms());
-        let pulse = Pulse { format: PULSE_FORMAT, slot, incarnation, address, sent_ms, queries };
+        let pulse = Pulse { format: PULSE_FORMAT, slot, incarnation, address, sent_ms, queries, standbys };
         let value = serde_json::to_vec(&pulse).map_err(|e| Error::bug("a pulse cannot be written").because(e))?;
         topics::append(&*shared.log, &shared.topics.pulse, sent_ms, &value)
     }

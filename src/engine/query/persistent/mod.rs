@@ -10,6 +10,7 @@
 mod catch_up;
 mod placement;
 mod resume;
+mod standby;
 mod thread;
 
 pub(in crate::engine) mod problem_counts;
@@ -23,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::execute::pipeline::Pipeline;
 use crate::execute::record::source::{BadRecord, Stage};
 use crate::execute::task::spec::ExecutionSpec;
-use crate::execute::task::{Execution, Progress};
+use crate::execute::task::{Execution, Progress, Standby, StoreOffsets};
 use crate::log::Log;
 use crate::threads;
 use crate::types::clock::SharedClock;
@@ -90,6 +91,8 @@ struct Shared {
     was_waited_for: AtomicBool,
     /// Starts after a failure.
     restarts: AtomicU64,
+    /// How far the state is that this process keeps up to date; `None` = it keeps none, or has not asked yet.
+    standby: Mutex<Option<Vec<StoreOffsets>>>,
     status: Mutex<Status>,
     /// Signalled at every change of `status`.
     changed: Condvar,
@@ -171,6 +174,7 @@ impl Query {
             is_new: AtomicBool::new(false),
             was_waited_for: AtomicBool::new(false),
             restarts: AtomicU64::default(),
+            standby: Mutex::default(),
             status: Mutex::new(status),
             changed: Condvar::new(),
         };
@@ -345,7 +349,7 @@ impl Query {
         if matches!(self.state(), State::Paused | State::Error(_)) {
             return Ok(false);
         }
-        let mut execution = shared.start()?;
+        let mut execution = shared.start(&mut None)?;
         for _ in 0..turns {
             let turn = execution.turn(Duration::ZERO).map_err(|e| shared.failed(&mut execution, e))?;
             shared.remember(turn.bad);
@@ -397,9 +401,9 @@ impl Shared {
         }
     }
 
-    fn start(&self) -> Result<Execution> {
+    fn start(&self, standby: &mut Option<Standby>) -> Result<Execution> {
         let spec = self.spec.clone().ok_or_else(|| Error::statement("the query cannot be planned by this version"))?;
-        Execution::start(&*self.log, spec, self.clock.clone(), self.progress.clone())
+        Execution::take_over(&*self.log, spec, (self.clock.clone(), self.progress.clone()), standby)
     }
 
     fn stopping(&self) -> bool {

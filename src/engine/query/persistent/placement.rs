@@ -7,11 +7,13 @@ use super::{Query, Shared, State};
 use crate::engine::Engine;
 use crate::engine::cluster::names::{QueryName, Unit};
 use crate::engine::cluster::node::place::Place;
-use crate::engine::cluster::node::pulse::{CountsElsewhere, QueryCounts, QueryPulse};
+use crate::engine::cluster::node::pulse::{CountsElsewhere, QueryCounts, QueryPulse, StandbyPulse, StorePulse};
 use crate::engine::cluster::node::{Member, Queries};
 use crate::engine::cluster::planner::Wanted;
+use crate::engine::facts::query::StandbyFacts;
 use crate::engine::query::condition::Condition;
 use crate::engine::snapshot::Published;
+use crate::execute::task::StoreOffsets;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -48,11 +50,17 @@ impl Placed {
 
 impl Queries for Placed {
     fn wanted(&self) -> Vec<Wanted> {
-        let queries = self.queries().into_iter().map(|(id, _)| QueryName::new(&id));
-        let generators = (self.generated)().into_iter().map(|stream| QueryName::generator(&stream));
-        let unit = |name: QueryName| Unit::new(&name, 0);
-        let wanted = |unit| Wanted { unit, load: 1, state_bytes: 0, standbys: 0, lags: Vec::new() };
-        queries.chain(generators).map(unit).map(wanted).collect()
+        let queries = self.queries().into_iter().map(|(id, query)| (QueryName::new(&id), query.standbys_wanted()));
+        let generators = (self.generated)().into_iter().map(|stream| (QueryName::generator(&stream), 0));
+        // The node adds what it hears: the size of the state and the lags.
+        let wanted = |(name, standbys): (QueryName, usize)| Wanted {
+            unit: Unit::new(&name, 0),
+            load: 1,
+            state_bytes: 0,
+            standbys,
+            lags: Vec::new(),
+        };
+        queries.chain(generators).map(wanted).collect()
     }
 
     fn running(&self, counted: bool) -> Vec<QueryPulse> {
@@ -62,6 +70,15 @@ impl Queries for Placed {
             QueryPulse { counts, ..query.condition_here().pulse(&id) }
         };
         here.map(pulse).collect()
+    }
+
+    fn standing_by(&self) -> Vec<StandbyPulse> {
+        let store = |of: StoreOffsets| StorePulse { store: of.store, offsets: of.partitions };
+        let standby = |(id, query): (String, Arc<Query>)| {
+            let stores = query.shared.standby.lock().clone()?;
+            Some(StandbyPulse { id, stores: stores.into_iter().map(store).collect() })
+        };
+        self.queries().into_iter().filter_map(standby).collect()
     }
 
     fn assigned(&self) {
@@ -80,6 +97,17 @@ impl Query {
         self.shared.is_here()
     }
 
+    /// How many processes beside the one that runs it are to keep its state up to date.
+    fn standbys_wanted(&self) -> usize {
+        self.spec().filter(|spec| !spec.pipeline.stores().is_empty()).map_or(0, |spec| spec.standbys)
+    }
+
+    /// The processes that keep its state up to date.
+    pub fn standbys(&self) -> Vec<StandbyFacts> {
+        let standbys = self.shared.place.as_ref().map(Place::standbys).unwrap_or_default();
+        standbys.into_iter().map(|(member, lag)| StandbyFacts { host: member.host(), lag }).collect()
+    }
+
     /// The process that runs it, where several share the queries of a service and one of them has it.
     pub fn owner(&self) -> Option<Member> {
         self.shared.place.as_ref()?.owner()
@@ -94,8 +122,7 @@ impl Query {
     /// alone, or no process has it.
     pub fn host(&self) -> Option<String> {
         let place = self.shared.place.as_ref().filter(|place| place.is_shared())?;
-        let owner = place.owner()?;
-        Some(owner.authority().unwrap_or_else(|| format!("slot {}", owner.slot)))
+        place.owner().map(|owner| owner.host())
     }
 
     /// Its counters, if another process runs it and has said them.

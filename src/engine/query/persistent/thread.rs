@@ -1,10 +1,11 @@
 //! What the thread of a query does: attempts, each of which runs turns until it is stopped, paused or fails.
 
+use super::standby::Following;
 use super::{KIND, RETRY_MAX, RETRY_MIN, Shared, TURN_WAIT};
 use crate::engine::cluster::node::place::Place;
 use crate::engine::query::condition::{State, describe};
 use crate::error::{Error, Kind, Result};
-use crate::execute::task::Execution;
+use crate::execute::task::{Execution, Standby};
 use crate::mutant;
 use crate::threads;
 use std::sync::atomic::Ordering;
@@ -15,15 +16,15 @@ impl Shared {
     pub(super) fn run(&self) {
         let _span = tracing::info_span!("query", id = %self.id).entered();
         self.wait_while_held();
-        let mut pause = RETRY_MIN;
+        let (mut pause, mut following) = (RETRY_MIN, Following::default());
         while !self.stopping() {
-            if self.wait_while_paused() || self.wait_while_elsewhere() {
+            if self.wait_while_paused() || self.is_elsewhere(&mut following) {
                 continue;
             }
             // Until the writer is dropped, also by a panic.
             let _opened = self.place.as_ref().map(Place::open);
             let started = self.clock.monotonic();
-            match self.guarded_attempt() {
+            match self.guarded_attempt(&mut following.state) {
                 Ok(()) => {}
                 Err(e) if self.is_transient(&e) => {
                     if self.clock.monotonic() > started + RETRY_MAX {
@@ -51,20 +52,6 @@ impl Shared {
         }
     }
 
-    /// Waits a moment if another process runs it.
-    fn wait_while_elsewhere(&self) -> bool {
-        if self.is_here() {
-            return false;
-        }
-        let mut status = self.status.lock();
-        status.starting = false;
-        // The listener takes this lock to signal a change, so none is missed between these two lines.
-        if !self.is_here() && !self.stopping() {
-            self.changed.wait_for(&mut status, TURN_WAIT);
-        }
-        true
-    }
-
     fn wait_while_paused(&self) -> bool {
         let mut status = self.status.lock();
         if !status.paused {
@@ -85,8 +72,8 @@ impl Shared {
 
     /// One attempt; a panic in it is an error. Its execution and writer are dropped then, with everything uncommitted. The view
     /// outlives them and may hold a part of a commit: it is rebuilt from the topic.
-    fn guarded_attempt(&self) -> Result<()> {
-        threads::guard(KIND, &self.id, || self.attempt()).unwrap_or_else(|panic| {
+    fn guarded_attempt(&self, standby: &mut Option<Standby>) -> Result<()> {
+        threads::guard(KIND, &self.id, || self.attempt(standby)).unwrap_or_else(|panic| {
             self.status.lock().waker = None;
             self.spec.iter().filter_map(|spec| spec.view.as_ref()).for_each(|view| view.reset());
             Err(panic.with_hint(format!(
@@ -96,9 +83,9 @@ impl Shared {
         })
     }
 
-    /// One run of the execution: until stopped, paused or failed.
-    fn attempt(&self) -> Result<()> {
-        let mut execution = self.start()?;
+    /// One run of the execution, which begins with the state of a standby if there is one: until stopped, paused or failed.
+    fn attempt(&self, standby: &mut Option<Standby>) -> Result<()> {
+        let mut execution = self.start(standby)?;
         self.status.lock().waker = Some(execution.waker());
         self.set(State::Running);
         let result = self.turns(&mut execution);

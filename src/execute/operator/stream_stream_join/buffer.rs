@@ -374,12 +374,27 @@ impl Buffer {
         while self.segments.front().is_some_and(|s| s.start.saturating_add(self.width) <= floor) {
             self.segments.pop_front();
         }
-        let gone = |b: &Block| b.latest < floor && b.latest < waiting;
-        let (blocks, rows) = self.blocks.iter().take_while(|b| gone(b)).fold((0, 0), |(n, r), b| (n + 1, r + b.rows));
+        self.drop_blocks(|b| b.latest < floor && b.latest < waiting);
+    }
+
+    /// While state is restored: rows before this one are not part of it any more.
+    pub(super) fn release(&mut self, before: u64) {
+        self.spilled.release(before);
+        if self.drop_blocks(|block| block.first + block.rows as u64 <= before) {
+            self.drop_empty_segments();
+        }
+    }
+
+    /// Drops the oldest blocks that may go; whether there were enough of them.
+    fn drop_blocks(&mut self, may_go: impl Fn(&Block) -> bool) -> bool {
+        let gone = self.blocks.iter().take_while(|block| may_go(block));
+        let (blocks, rows) = gone.fold((0, 0), |(n, r), b| (n + 1, r + b.rows));
         // The vectors are moved down by as much: seldom enough that a row is moved a few times at most.
-        if rows * 4 >= self.times.len() && rows > 0 {
+        let is_enough = rows * 4 >= self.times.len() && rows > 0;
+        if is_enough {
             self.drop_front(blocks, rows);
         }
+        is_enough
     }
 
     /// The first `blocks` with their `rows` are not here any more.

@@ -205,7 +205,11 @@ impl StreamStreamJoin {
     pub(super) fn take_entry(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
         let entry = split_key(key)?;
         let Some(value) = value else {
-            self.restoring.written.remove(&entry);
+            let last = self.restoring.written.remove(&entry);
+            // Blocks are taken back from the oldest on.
+            if let ((BLOCK, side, _), Some(last)) = (entry, last) {
+                self.sides[side].release(last + 1);
+            }
             return Ok(());
         };
         let (version, value) = value.split_first().ok_or_else(|| broken("entry is empty"))?;

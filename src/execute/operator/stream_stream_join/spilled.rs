@@ -219,13 +219,28 @@ impl SpilledRows {
 
     /// Drops runs of which no row is shown from `floor` on, or waits.
     pub(super) fn trim(&mut self, floor: i64, waiting: i64) {
-        let before = self.runs.len();
-        self.runs.retain(|r| r.latest >= floor || r.latest >= waiting);
-        if self.runs.len() < before {
-            self.latest = self.runs.iter().map(|r| r.latest).max().unwrap_or(i64::MIN);
-            let runs = &self.runs;
-            self.pages.retain(|p| runs.iter().any(|r| r.ordinals.start == p.0));
+        self.retain(|run| run.latest >= floor || run.latest >= waiting);
+    }
+
+    /// Drops runs all of whose rows come before this one.
+    pub(super) fn release(&mut self, before: u64) {
+        if self.retain(|run| run.ordinals.end > before) {
+            let first = self.first().unwrap_or(before);
+            self.waits = self.waits.split_off(&first);
         }
+    }
+
+    /// Whether a run was dropped.
+    fn retain(&mut self, keeps: impl Fn(&Run) -> bool) -> bool {
+        let before = self.runs.len();
+        self.runs.retain(keeps);
+        if self.runs.len() == before {
+            return false;
+        }
+        self.latest = self.runs.iter().map(|r| r.latest).max().unwrap_or(i64::MIN);
+        let runs = &self.runs;
+        self.pages.retain(|p| runs.iter().any(|r| r.ordinals.start == p.0));
+        true
     }
 }
 

@@ -35,13 +35,11 @@ pub(super) fn check(log: &KafkaLog, group: &str, id: &str, offsets: &TopicPartit
     match send(&earlier, group, offsets) {
         Err(error) if FENCED.contains(&error.code) => Ok(()),
         Err(error) => Err(failed(error)),
-        Ok(()) => {
-            Err(Error::io("these brokers do not fence earlier producers, so that no query could be exact on them")
-                .with_detail(format!(
-                    "a producer of transactional id {id} could write after a later one was initialized"
-                ))
-                .with_hint("use Apache Kafka 2.5 or newer, or brokers that implement KIP-98 and KIP-447"))
-        }
+        Ok(()) => Err(Error::statement(
+            "these brokers do not fence earlier producers, so that no query could be exact on them",
+        )
+        .with_detail(format!("a producer of transactional id {id} could write after a later one was initialized"))
+        .with_hint("use Apache Kafka 2.5 or newer, or brokers that implement KIP-98 and KIP-447")),
     }
 }
 
