@@ -63,16 +63,12 @@ pub struct Subquery {
 /// One entry of the SELECT list.
 #[derive(Clone, Debug)]
 pub enum SelectItem {
-    /// `*`
-    All,
-    /// `alias.*`
-    AllOf(Name),
-    /// `* EXCLUDE (column, ...)`, `alias.* EXCLUDE (column, ...)`
-    AllBut {
+    /// `*`, `alias.*`, `* EXCLUDE (column, ...)`
+    Star {
         /// The source, if one is named.
         source: Option<Name>,
         /// What is left out.
-        columns: Vec<Name>,
+        left_out: Vec<Name>,
     },
     /// `struct->*`
     AllFields(Expr),
@@ -91,9 +87,7 @@ impl PartialEq for SelectItem {
     /// The place does not count: a printed statement is parsed again.
     fn eq(&self, other: &SelectItem) -> bool {
         match (self, other) {
-            (SelectItem::All, SelectItem::All) => true,
-            (SelectItem::AllOf(a), SelectItem::AllOf(b)) => a == b,
-            (SelectItem::AllBut { source: a, columns: n }, SelectItem::AllBut { source: b, columns: m }) => {
+            (SelectItem::Star { source: a, left_out: n }, SelectItem::Star { source: b, left_out: m }) => {
                 a == b && n == m
             }
             (SelectItem::AllFields(a), SelectItem::AllFields(b)) => a == b,
@@ -327,7 +321,7 @@ impl Select {
     /// `SELECT * FROM relation`
     pub fn all_of(from: Relation) -> Select {
         Select {
-            items: vec![SelectItem::All],
+            items: vec![SelectItem::Star { source: None, left_out: Vec::new() }],
             from,
             joins: Vec::new(),
             window: None,

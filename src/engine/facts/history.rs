@@ -224,7 +224,6 @@ pub struct Timeline {
 impl Totals {
     fn of(progress: &Progress) -> Totals {
         let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let stages = progress.meters().map_or(&[][..], |meters| &meters.stages);
         Totals {
             rows_in: now(&progress.consumed),
             rows_out: now(&progress.produced),
@@ -235,7 +234,7 @@ impl Totals {
             commits: now(&progress.commits),
             commit_micros: progress.commit_times.snapshot().sum_micros(),
             busy_micros: now(&progress.busy_nanos) / 1_000,
-            state_bytes: stages.iter().map(|stage| now(&stage.state_bytes)).sum(),
+            state_bytes: progress.size().bytes,
         }
     }
 

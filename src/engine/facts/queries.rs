@@ -124,10 +124,15 @@ impl Engine {
         let sink = info.map(|info| info.writes.clone());
         let sink_topic = sink.as_ref().and_then(|sink| state.catalog.source(sink)).map(|source| source.topic.clone());
         let since_start = || mean_rates(progress, self.age_seconds(query));
-        let facts = QueryFacts {
+        let said = query.counts_elsewhere();
+        let rates = match &said {
+            Some(said) => rates_of(said),
+            None => self.inner.history.rates(id, RateSpan::TenSeconds).unwrap_or_else(since_start),
+        };
+        QueryFacts {
             condition: query.condition(),
-            restarts: query.restarts(),
             persistent: true,
+            is_elsewhere: said.is_some(),
             sql: text.map(|text| text.sql.clone()).unwrap_or_default(),
             sink,
             sink_topic,
@@ -135,14 +140,10 @@ impl Engine {
             topics: query.spec().map(topics).unwrap_or_default(),
             partitions: query.spec().map_or(0, |spec| spec.pipeline.inputs().count()),
             lag: position.and_then(lag::lag),
-            rates: self.inner.history.rates(id, RateSpan::TenSeconds).unwrap_or_else(since_start),
+            rates,
             created_ms: text.map_or(0, |text| text.created_ms),
             standbys: query.standbys(),
-            ..counted(id, progress)
-        };
-        match query.is_elsewhere() {
-            true => elsewhere(facts, query.counts_elsewhere().as_ref()),
-            false => facts,
+            ..counted(id, said.map_or_else(|| query.counts_here(), |said| said.latest), progress)
         }
     }
 
@@ -156,18 +157,18 @@ impl Engine {
             partitions: push.progress.meters().map_or(0, |meters| meters.inputs.len()),
             rates: mean_rates(&push.progress, age),
             created_ms: push.begun_ms,
-            ..counted(&push.id, &push.progress)
+            ..counted(&push.id, QueryCounts::of(&push.progress, 0), &push.progress)
         }
     }
 }
 
-/// What the counters alone say.
-fn counted(id: &str, progress: &Progress) -> QueryFacts {
-    let stages = progress.meters().map_or(&[][..], |meters| &meters.stages);
+/// What the counters alone say, which may be those of another process.
+fn counted(id: &str, counts: QueryCounts, progress: &Progress) -> QueryFacts {
+    let QueryCounts { consumed, produced, bad, late, commits, .. } = counts;
     QueryFacts {
         id: id.to_owned(),
         condition: Condition { state: QueryState::Running, since_ms: 0 },
-        restarts: 0,
+        restarts: counts.restarts,
         persistent: false,
         is_elsewhere: false,
         sql: String::new(),
@@ -176,15 +177,15 @@ fn counted(id: &str, progress: &Progress) -> QueryFacts {
         reads: Vec::new(),
         topics: Vec::new(),
         partitions: 0,
-        counts: Counts::of(progress),
-        bytes_in: now(&progress.bytes_in),
-        bytes_out: now(&progress.bytes_out),
-        busy_seconds: now(&progress.busy_nanos) as f64 / 1e9,
+        counts: Counts { consumed, produced, bad, late, commits },
+        bytes_in: counts.bytes_in,
+        bytes_out: counts.bytes_out,
+        busy_seconds: counts.busy_nanos as f64 / 1e9,
         lag: None,
         rates: Rates::default(),
-        stream_time: progress.stream_time(),
-        state_keys: stages.iter().map(|stage| now(&stage.state_keys)).sum(),
-        state_bytes: stages.iter().map(|stage| now(&stage.state_bytes)).sum(),
+        stream_time: counts.stream_time,
+        state_keys: counts.state_keys,
+        state_bytes: counts.state_bytes,
         standbys: Vec::new(),
         created_ms: 0,
         commit_times: progress.commit_times.snapshot(),
@@ -192,29 +193,14 @@ fn counted(id: &str, progress: &Progress) -> QueryFacts {
     }
 }
 
-/// The facts with the counters of the process that runs the query.
-fn elsewhere(facts: QueryFacts, said: Option<&CountsElsewhere>) -> QueryFacts {
-    let counts = said.map(|said| said.latest.clone()).unwrap_or_default();
-    let per_second = |counter: fn(&QueryCounts) -> u64| said.map_or(0.0, |said| said.per_second(counter));
-    let QueryCounts { consumed, produced, bad, late, commits, .. } = counts;
-    QueryFacts {
-        is_elsewhere: true,
-        restarts: counts.restarts,
-        counts: Counts { consumed, produced, bad, late, commits },
-        bytes_in: counts.bytes_in,
-        bytes_out: counts.bytes_out,
-        busy_seconds: counts.busy_nanos as f64 / 1e9,
-        rates: Rates {
-            rows_in: per_second(|counts| counts.consumed),
-            rows_out: per_second(|counts| counts.produced),
-            bytes_in: per_second(|counts| counts.bytes_in),
-            bytes_out: per_second(|counts| counts.bytes_out),
-            busy_share: (per_second(|counts| counts.busy_nanos) / 1e9).min(1.0),
-        },
-        stream_time: counts.stream_time,
-        state_keys: counts.state_keys,
-        state_bytes: counts.state_bytes,
-        ..facts
+/// The rates of a query that another process runs.
+fn rates_of(said: &CountsElsewhere) -> Rates {
+    Rates {
+        rows_in: said.per_second(|counts| counts.consumed),
+        rows_out: said.per_second(|counts| counts.produced),
+        bytes_in: said.per_second(|counts| counts.bytes_in),
+        bytes_out: said.per_second(|counts| counts.bytes_out),
+        busy_share: (said.per_second(|counts| counts.busy_nanos) / 1e9).min(1.0),
     }
 }
 

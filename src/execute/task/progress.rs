@@ -58,6 +58,16 @@ impl Progress {
         self.meters.get().map(|meters| &**meters)
     }
 
+    /// How much its operators keep, as of the last measurement.
+    pub fn size(&self) -> OperatorSize {
+        let stages = self.meters().map_or(&[][..], |meters| &meters.stages);
+        let size = |stage: &StageMeter| OperatorSize {
+            keys: stage.state_keys.load(Ordering::Relaxed),
+            bytes: stage.state_bytes.load(Ordering::Relaxed),
+        };
+        stages.iter().map(size).sum()
+    }
+
     /// The latest event time that was seen.
     pub fn stream_time(&self) -> Option<i64> {
         let meters = self.meters()?;

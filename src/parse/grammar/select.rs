@@ -203,17 +203,12 @@ fn emit(reader: &mut Reader<'_>) -> Result<Emit> {
 
 fn item(reader: &mut Reader<'_>) -> Result<SelectItem> {
     if reader.accept_token(&Token::Mul) {
-        let columns = left_out(reader)?;
-        return Ok(if columns.is_empty() { SelectItem::All } else { SelectItem::AllBut { source: None, columns } });
+        return Ok(SelectItem::Star { source: None, left_out: left_out(reader)? });
     }
     if *reader.token(1) == Token::Period && *reader.token(2) == Token::Mul {
-        let source = reader.name("a source's name")?;
+        let source = Some(reader.name("a source's name")?);
         reader.skip(2);
-        let columns = left_out(reader)?;
-        return Ok(match columns.is_empty() {
-            true => SelectItem::AllOf(source),
-            false => SelectItem::AllBut { source: Some(source), columns },
-        });
+        return Ok(SelectItem::Star { source, left_out: left_out(reader)? });
     }
     let start = reader.position();
     let mut expr = reader.expr_or_star()?;

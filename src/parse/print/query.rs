@@ -149,11 +149,10 @@ impl Display for Body {
 impl Display for SelectItem {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
-            SelectItem::All => f.write_str("*"),
-            SelectItem::AllOf(source) => write!(f, "{source}.*"),
-            SelectItem::AllBut { source, columns } => {
-                let source = source.as_ref().map_or_else(String::new, |source| format!("{source}."));
-                write!(f, "{source}* EXCLUDE ({})", List(columns))
+            SelectItem::Star { source, left_out } => {
+                source.iter().try_for_each(|source| write!(f, "{source}."))?;
+                f.write_str("*")?;
+                if left_out.is_empty() { Ok(()) } else { write!(f, " EXCLUDE ({})", List(left_out)) }
             }
             SelectItem::AllFields(expr) => write!(f, "{} -> *", expression(expr)),
             SelectItem::Expr { expr, alias: Some(alias), .. } => write!(f, "{} AS {alias}", expression(expr)),

@@ -324,7 +324,7 @@ impl Context<'_> {
 
     /// `*` means the columns after PARTITION BY: the new key, also where it is an expression, then the old key at the end.
     fn star_over_partitions(&self, items: Vec<Item>, keys: &[Key]) -> Vec<Item> {
-        let star = |i: &SelectItem| matches!(i, SelectItem::All | SelectItem::AllOf(_));
+        let star = |i: &SelectItem| matches!(i, SelectItem::Star { left_out, .. } if left_out.is_empty());
         if !self.select.items.iter().any(star) {
             return items;
         }

@@ -46,16 +46,11 @@ pub(super) fn items(list: &[SelectItem], input: &SelectInput<'_>) -> Result<Vec<
     let mut out = Vec::new();
     for item in list {
         match item {
-            SelectItem::All => out.extend(all(input, &mut namer)),
-            SelectItem::AllOf(name) if name.value == input.alias => out.extend(all(input, &mut namer)),
-            SelectItem::AllOf(name) => {
+            SelectItem::Star { source: Some(name), .. } if name.value != input.alias => {
                 return Err(unknown_source(&name.value).at(name.span));
             }
-            SelectItem::AllBut { source: Some(name), .. } if name.value != input.alias => {
-                return Err(unknown_source(&name.value).at(name.span));
-            }
-            SelectItem::AllBut { columns, .. } => {
-                out.extend(leave_out(all(input, &mut namer), columns, |item, name| item.name == name)?);
+            SelectItem::Star { left_out, .. } => {
+                out.extend(leave_out(all(input, &mut namer), left_out, |item, name| item.name == name)?);
             }
             SelectItem::AllFields(expr) => out.extend(all_fields(expr, input, &mut namer)?),
             SelectItem::Expr { expr, alias, span } => {

@@ -5,7 +5,7 @@
 //! confirm     by the control topic as of now: required before a producer commits (C3)      a request to the broker
 //! ```
 
-use super::pulse::{CountsElsewhere, QueryPulse, StandbyPulse};
+use super::pulse::{CountsElsewhere, QueryCounts, QueryPulse, StandbyPulse};
 use super::{Member, Node, Shared};
 use crate::engine::cluster::names::{QueryName, Slot, Term};
 use crate::error::Result;
@@ -97,16 +97,12 @@ impl Place {
         queries.find(|query| query.id == self.query.id()).cloned()
     }
 
-    /// The counters of the query, if another process runs it and has said them.
-    pub fn counts(&self) -> Option<CountsElsewhere> {
+    /// The counters of the query, if another process runs it: zero until that has said them.
+    pub fn counts_elsewhere(&self) -> Option<CountsElsewhere> {
         let heard = self.shared.heard.lock();
         let owner = heard.owner(&self.query).filter(|owner| **owner != self.shared.me)?;
-        heard.counts.get(self.query.id()).filter(|counts| counts.slot == *owner).cloned()
-    }
-
-    /// Whether another process runs the query.
-    pub fn is_elsewhere(&self) -> bool {
-        self.shared.heard.lock().owner(&self.query).is_some_and(|owner| *owner != self.shared.me)
+        let said = heard.counts.get(self.query.id()).filter(|counts| counts.slot == *owner).cloned();
+        Some(said.unwrap_or_else(|| CountsElsewhere::follow(None, owner, 0, QueryCounts::default())))
     }
 }
 

@@ -12,7 +12,10 @@
 //! there. A pulse that cannot be read is ignored.
 
 use crate::engine::cluster::names::{Incarnation, Slot};
+use crate::execute::operator::OperatorSize;
+use crate::execute::task::Progress;
 use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Version of the format.
 pub(super) const PULSE_FORMAT: u32 = 1;
@@ -111,6 +114,28 @@ pub struct QueryCounts {
     /// The latest event time that it saw.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_time: Option<i64>,
+}
+
+impl QueryCounts {
+    /// The present values of a query of this process.
+    pub(in crate::engine) fn of(progress: &Progress, restarts: u64) -> QueryCounts {
+        let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let OperatorSize { keys, bytes } = progress.size();
+        QueryCounts {
+            consumed: now(&progress.consumed),
+            produced: now(&progress.produced),
+            bad: now(&progress.bad),
+            late: now(&progress.late),
+            commits: now(&progress.commits),
+            bytes_in: now(&progress.bytes_in),
+            bytes_out: now(&progress.bytes_out),
+            busy_nanos: now(&progress.busy_nanos),
+            restarts,
+            state_keys: keys,
+            state_bytes: bytes,
+            stream_time: progress.stream_time(),
+        }
+    }
 }
 
 /// The counters of a query that another process runs.

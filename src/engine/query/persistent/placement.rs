@@ -14,7 +14,6 @@ use crate::engine::facts::query::StandbyFacts;
 use crate::engine::query::condition::Condition;
 use crate::engine::snapshot::Published;
 use crate::execute::task::StoreOffsets;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -125,35 +124,14 @@ impl Query {
         place.owner().map(|owner| owner.host())
     }
 
-    /// Its counters, if another process runs it and has said them.
+    /// Its counters, if another process runs it: zero until that has said them.
     pub(in crate::engine) fn counts_elsewhere(&self) -> Option<CountsElsewhere> {
-        self.shared.place.as_ref()?.counts()
-    }
-
-    /// Whether another process runs it.
-    pub(in crate::engine) fn is_elsewhere(&self) -> bool {
-        self.shared.place.as_ref().is_some_and(Place::is_elsewhere)
+        self.shared.place.as_ref()?.counts_elsewhere()
     }
 
     /// What it has done in this process.
-    fn counts_here(&self) -> QueryCounts {
-        let progress = self.progress();
-        let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let stages = progress.meters().map_or(&[][..], |meters| &meters.stages);
-        QueryCounts {
-            consumed: now(&progress.consumed),
-            produced: now(&progress.produced),
-            bad: now(&progress.bad),
-            late: now(&progress.late),
-            commits: now(&progress.commits),
-            bytes_in: now(&progress.bytes_in),
-            bytes_out: now(&progress.bytes_out),
-            busy_nanos: now(&progress.busy_nanos),
-            restarts: self.restarts(),
-            state_keys: stages.iter().map(|stage| now(&stage.state_keys)).sum(),
-            state_bytes: stages.iter().map(|stage| now(&stage.state_bytes)).sum(),
-            stream_time: progress.stream_time(),
-        }
+    pub(in crate::engine) fn counts_here(&self) -> QueryCounts {
+        QueryCounts::of(self.progress(), self.restarts())
     }
 
     pub(super) fn condition_elsewhere(&self, place: &Place) -> Condition {

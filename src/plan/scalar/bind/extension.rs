@@ -5,6 +5,7 @@
 //! b IS NOT TRUE                 b IS DISTINCT FROM TRUE
 //! ts + INTERVAL '1' HOUR        TIMESTAMPADD(HOURS, 1, ts)
 //! EXTRACT(YEAR FROM ts)         date_part('year', ts)
+//! v !~* '^a.c$'                 NOT regexp_like(v, '^a.c$', 'i')
 //! ```
 
 use super::{Binder, Bound, literal};
@@ -98,6 +99,29 @@ impl Binder<'_> {
         }
     }
 
+    /// An operator that only Postgres has.
+    pub(super) fn extension_operator(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Bound> {
+        use BinaryOperator::{PGRegexIMatch, PGRegexMatch, PGRegexNotIMatch, PGRegexNotMatch};
+        let (is_any_case, negated) = match op {
+            PGRegexMatch => (false, false),
+            PGRegexIMatch => (true, false),
+            PGRegexNotMatch => (false, true),
+            PGRegexNotIMatch => (true, true),
+            other => return Err(Error::statement(format!("operator {other} is not supported"))),
+        };
+        let mut args = vec![self.argument(left)?, self.argument(right)?];
+        args.extend(is_any_case.then(|| text("i")));
+        self.regex(args, negated)
+    }
+
+    fn regex(&mut self, args: Vec<Bound>, negated: bool) -> Result<Bound> {
+        let matched = self.resolved("REGEXP_LIKE", args)?;
+        Ok(match negated {
+            true => Bound::new(Program::Not(Box::new(matched.program)), SqlType::Boolean),
+            false => matched,
+        })
+    }
+
     /// `b IS [NOT] TRUE`: never NULL.
     fn truth(&mut self, expr: &Expr, op: Comparison, value: bool) -> Result<Bound> {
         let operand = Bound::new(self.boolean(if value { "IS TRUE" } else { "IS FALSE" }, expr)?, SqlType::Boolean);
@@ -113,11 +137,7 @@ impl Binder<'_> {
             return Err(Error::statement("the pattern of SIMILAR TO is a text"));
         };
         let args = vec![self.argument(expr)?, text(&regex_of(pattern))];
-        let matched = self.resolved("REGEXP_LIKE", args)?;
-        Ok(match negated {
-            true => Bound::new(Program::Not(Box::new(matched.program)), SqlType::Boolean),
-            false => matched,
-        })
+        self.regex(args, negated)
     }
 
     /// `time + INTERVAL`, `time - INTERVAL`, `INTERVAL + time`; `None` = neither side is an INTERVAL.

@@ -35,6 +35,7 @@ const fn history(syntax: &'static str, meaning: &'static str, instead: &'static 
 pub const EXTENSIONS: &[Extension] = &[
     everywhere("s ILIKE 'a%'", "LIKE in any case"),
     everywhere("s SIMILAR TO '(a|b)%'", "a constant pattern of SQL's regular expressions"),
+    everywhere("s ~ '^a.*z$'", "a regular expression is found in the text; also !~, and in any case ~* and !~*"),
     everywhere("b IS [NOT] TRUE, FALSE, UNKNOWN", "never NULL"),
     everywhere("a IS [NOT] DISTINCT FROM b", "a comparison in which NULL equals NULL"),
     everywhere("x BETWEEN SYMMETRIC a AND b", "the bounds in either order"),

@@ -343,7 +343,7 @@ impl Binder<'_> {
                 let value = self.expr(left)?;
                 self.arrow(value, right)
             }
-            other => Err(Error::statement(format!("operator {other} is not supported"))),
+            other => self.extension_operator(left, other, right),
         }
     }
 

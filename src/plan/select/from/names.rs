@@ -217,11 +217,9 @@ impl Sources {
         let moved = persistent && !select.partition_by.is_empty();
         for item in &select.items {
             match item {
-                SelectItem::All => out.items.extend(self.star(None, synthetic, moved)?),
-                SelectItem::AllOf(name) => out.items.extend(self.star(Some(name), synthetic, moved)?),
-                SelectItem::AllBut { source, columns } => {
+                SelectItem::Star { source, left_out } => {
                     let all = self.star(source.as_ref(), synthetic, moved)?;
-                    out.items.extend(leave_out(all, columns, |item, name| self.shows(item, name))?);
+                    out.items.extend(leave_out(all, left_out, |item, name| self.shows(item, name))?);
                 }
                 SelectItem::AllFields(expr) => out.items.push(SelectItem::AllFields(self.flat(expr)?)),
                 SelectItem::Expr { expr, alias, span } => {

@@ -93,15 +93,10 @@ fn result_names(body: &Body, relations: &Relations<'_>) -> BTreeSet<String> {
                 parts.last().map(|part| part.value.clone()).into_iter().collect()
             }
             SelectItem::Expr { expr, .. } => expression::as_name(expr).map(str::to_owned).into_iter().collect(),
-            SelectItem::AllOf(source) => {
-                let of = |relation: &&Relation| relation.known_as().value == source.value;
-                select.relations().filter(of).flat_map(all_of).collect()
-            }
-            SelectItem::All => select.relations().flat_map(all_of).collect(),
-            SelectItem::AllBut { source, columns } => {
+            SelectItem::Star { source, left_out } => {
                 let of = |relation: &&Relation| source.as_ref().is_none_or(|s| relation.known_as().value == s.value);
                 let mut names: BTreeSet<String> = select.relations().filter(of).flat_map(all_of).collect();
-                columns.iter().for_each(|column| {
+                left_out.iter().for_each(|column| {
                     names.remove(&column.value);
                 });
                 names
