@@ -59,6 +59,7 @@ use crate::types::clock::SharedClock;
 use crate::workers::Workers;
 use access::audit::{Audit, Recorded};
 use cluster::hearing::Presence;
+use cluster::node::pulse::StandbyPulse;
 use cluster::node::{Member, Node};
 use command::CommandLog;
 use command::tail::Tail;
@@ -373,6 +374,11 @@ impl Engine {
     /// The processes of the service; empty if this one is alone.
     pub fn members(&self) -> Vec<Member> {
         self.inner.node.as_ref().map(Node::members).unwrap_or_default()
+    }
+
+    /// How far the process with this slot is with the states that it keeps up to date.
+    pub fn standbys_of(&self, slot: &str) -> Vec<StandbyPulse> {
+        self.inner.node.as_ref().map(|node| node.standbys_of(slot)).unwrap_or_default()
     }
 
     /// Says where other processes of the service reach this one. An error if some of them are on other machines, and the service has no

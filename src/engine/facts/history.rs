@@ -10,6 +10,7 @@
 
 use super::query::Rates;
 use crate::engine::Engine;
+use crate::engine::cluster::node::pulse::QueryCounts;
 use crate::engine::query::persistent::Query;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
@@ -17,7 +18,7 @@ use crate::execute::task::Progress;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Time between two points of the fine ring.
@@ -223,18 +224,18 @@ pub struct Timeline {
 
 impl Totals {
     fn of(progress: &Progress) -> Totals {
-        let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let counts = QueryCounts::of(progress, 0);
         Totals {
-            rows_in: now(&progress.consumed),
-            rows_out: now(&progress.produced),
-            bytes_in: now(&progress.bytes_in),
-            bytes_out: now(&progress.bytes_out),
-            bad: now(&progress.bad),
-            late: now(&progress.late),
-            commits: now(&progress.commits),
+            rows_in: counts.consumed,
+            rows_out: counts.produced,
+            bytes_in: counts.bytes_in,
+            bytes_out: counts.bytes_out,
+            bad: counts.bad,
+            late: counts.late,
+            commits: counts.commits,
             commit_micros: progress.commit_times.snapshot().sum_micros(),
-            busy_micros: now(&progress.busy_nanos) / 1_000,
-            state_bytes: progress.size().bytes,
+            busy_micros: counts.busy_nanos / 1_000,
+            state_bytes: counts.state_bytes,
         }
     }
 

@@ -164,7 +164,6 @@ impl Engine {
 
 /// What the counters alone say, which may be those of another process.
 fn counted(id: &str, counts: QueryCounts, progress: &Progress) -> QueryFacts {
-    let QueryCounts { consumed, produced, bad, late, commits, .. } = counts;
     QueryFacts {
         id: id.to_owned(),
         condition: Condition { state: QueryState::Running, since_ms: 0 },
@@ -177,7 +176,7 @@ fn counted(id: &str, counts: QueryCounts, progress: &Progress) -> QueryFacts {
         reads: Vec::new(),
         topics: Vec::new(),
         partitions: 0,
-        counts: Counts { consumed, produced, bad, late, commits },
+        counts: Counts::from(&counts),
         bytes_in: counts.bytes_in,
         bytes_out: counts.bytes_out,
         busy_seconds: counts.busy_nanos as f64 / 1e9,

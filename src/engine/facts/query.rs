@@ -1,10 +1,10 @@
 //! What is known of a query, as data: the numbers that every interface shows.
 
+use crate::engine::cluster::node::pulse::QueryCounts;
 use crate::engine::query::condition::Condition;
 use crate::execute::task::Progress;
 use crate::telemetry::histogram::HistogramSnapshot;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Facts of one query.
 #[derive(Clone, Debug)]
@@ -143,14 +143,14 @@ pub struct Counts {
 impl Counts {
     /// The present values.
     pub(in crate::engine) fn of(progress: &Progress) -> Counts {
-        let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Counts {
-            consumed: now(&progress.consumed),
-            produced: now(&progress.produced),
-            bad: now(&progress.bad),
-            late: now(&progress.late),
-            commits: now(&progress.commits),
-        }
+        Counts::from(&QueryCounts::of(progress, 0))
+    }
+}
+
+impl From<&QueryCounts> for Counts {
+    fn from(counts: &QueryCounts) -> Counts {
+        let &QueryCounts { consumed, produced, bad, late, commits, .. } = counts;
+        Counts { consumed, produced, bad, late, commits }
     }
 }
 

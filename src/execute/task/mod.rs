@@ -125,7 +125,7 @@ impl Execution {
         Execution::take_over(log, spec, (clock, progress), &mut None)
     }
 
-    /// The same from the state of a standby, if there is one, which is taken once the writer is open.
+    /// The same from the state of a standby, if there is one, which is taken once the writer is open. None is left afterwards.
     pub fn take_over(
         log: &dyn Log,
         spec: ExecutionSpec,
@@ -186,6 +186,7 @@ impl Execution {
             spec,
         };
         execution.position(log, standby)?;
+        *standby = None;
         // Only now is it decided what a predecessor has committed.
         execution.spec.view.iter().for_each(|view| view.reset());
         execution.topology.measure();

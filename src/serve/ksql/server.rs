@@ -4,10 +4,11 @@ use super::read;
 use crate::config;
 use crate::engine::cluster::hearing::Presence;
 use crate::engine::cluster::node::Member;
-use crate::engine::cluster::node::pulse::{StandbyPulse, StorePulse};
+use crate::engine::cluster::node::pulse::StandbyPulse;
 use crate::engine::query::persistent::{Query as PersistentQuery, State as QueryState};
 use crate::engine::result::entity::Status;
 use crate::error::{Error, Result};
+use crate::execute::task::StoreOffsets;
 use crate::serve::{App, blocking, error};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -192,9 +193,10 @@ fn member_status(app: &App, member: &Member) -> Value {
     let active = member.queries.iter().map(|id| (id.clone(), query_on_host(known.get(id).map(|query| &**query), true)));
     let mut queries: Map<String, Value> = active.collect();
     let mut lags = Map::new();
-    for StandbyPulse { id, stores } in &member.standbys {
-        let Some(query) = known.get(id) else { continue };
-        queries.insert(id.clone(), query_on_host(Some(query), false));
+    for StandbyPulse { id, stores } in app.engine.standbys_of(&member.slot) {
+        // It owns a query that it was a standby of in its last pulse: it has taken it over since.
+        let Some(query) = known.get(&id).filter(|_| !queries.contains_key(&id)) else { continue };
+        queries.insert(id, query_on_host(Some(query), false));
         lags.extend(stores.iter().map(|store| (format!("{}#{}", query.group(), store.store), store_lag(store))));
     }
     let mut status = host_status(is_alive, sent_ms.unwrap_or(0), queries, lags);
@@ -236,7 +238,7 @@ fn query_on_host(query: Option<&PersistentQuery>, is_active: bool) -> Value {
 }
 
 /// ksqlDB's `StateStoreLags`.
-fn store_lag(store: &StorePulse) -> Value {
+fn store_lag(store: &StoreOffsets) -> Value {
     let partition = |(nth, (next, end)): (usize, &(i64, i64))| {
         (nth.to_string(), json!({ "currentOffsetPosition": next, "endOffsetPosition": end, "offsetLag": end - next }))
     };

@@ -69,6 +69,12 @@ impl Service {
         }
     }
 
+    /// The standbys of a unit say how many records they lack.
+    fn hears(&mut self, unit: &Unit, lags: &[(&str, u64)]) {
+        let wanted = self.wanted.iter_mut().find(|wanted| wanted.unit == *unit).unwrap();
+        wanted.lags = lags.iter().map(|(name, lag)| (slot(name), *lag)).collect();
+    }
+
     /// Plans until there is nothing to plan: how many, and how many units changed their owner.
     fn settle(&mut self) -> (usize, usize) {
         let (mut plans, mut moves) = (0, 0);
@@ -199,11 +205,9 @@ fn a_large_state_moves_only_to_a_warm_standby() {
     assert!(service.moved(&warm_up).is_empty() && warm_up.units[0].standbys == [slot("b")], "{warm_up:?}");
     let unit = warm_up.units[0].unit.clone();
     service.append(&Entry::Assign(warm_up));
-    let wanted = service.wanted.iter_mut().find(|wanted| wanted.unit == unit).unwrap();
-    wanted.lags = vec![(slot("b"), WARM_LAG_RECORDS + 1)];
+    service.hears(&unit, &[("b", WARM_LAG_RECORDS + 1)]);
     assert_eq!(service.plan(), None, "it is not warm yet");
-    let wanted = service.wanted.iter_mut().find(|wanted| wanted.unit == unit).unwrap();
-    wanted.lags = vec![(slot("b"), WARM_LAG_RECORDS)];
+    service.hears(&unit, &[("b", WARM_LAG_RECORDS)]);
     let assign = service.plan().unwrap();
     assert_eq!((service.moved(&assign), assign.units[0].owner.clone()), (vec![unit], Some(slot("b"))));
 }
@@ -218,13 +222,11 @@ fn a_large_state_leaves_a_process_that_stops_once_a_standby_has_it() {
     assert!(service.moved(&warm_up).is_empty() && warm_up.units[0].standbys == [slot("b")], "{warm_up:?}");
     let unit = warm_up.units[0].unit.clone();
     service.append(&Entry::Assign(warm_up));
-    for lag in [None, Some(WARM_LAG_RECORDS + 1)] {
-        let wanted = service.wanted.iter_mut().find(|wanted| wanted.unit == unit).unwrap();
-        wanted.lags = lag.map(|lag| (slot("b"), lag)).into_iter().collect();
-        assert_eq!(service.plan(), None, "it is not warm yet: {lag:?}");
+    for lags in [&[][..], &[("b", WARM_LAG_RECORDS + 1)]] {
+        service.hears(&unit, lags);
+        assert_eq!(service.plan(), None, "it is not warm yet: {lags:?}");
     }
-    let wanted = service.wanted.iter_mut().find(|wanted| wanted.unit == unit).unwrap();
-    wanted.lags = vec![(slot("b"), WARM_LAG_RECORDS)];
+    service.hears(&unit, &[("b", WARM_LAG_RECORDS)]);
     let assign = service.plan().unwrap();
     assert_eq!((service.moved(&assign), assign.units[0].standbys.len()), (vec![unit], 0));
 }

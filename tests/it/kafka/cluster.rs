@@ -3,8 +3,8 @@
 //!
 //! Each action is drawn from a seed: kill -9 and a new start after a while or at once, SIGSTOP for up to six seconds (others take
 //! over, and the owner wakes up as one that was fenced), SIGTERM and a new start (its queries move). Each query with state has a
-//! standby, which is what takes over if it can. A producer writes all the time. At the end the topics are read without any process: the copies hold the ids of the source once each, and the counts and
-//! sums of the windows are those of the source.
+//! standby, which is what takes over if it can. A producer writes all the time. At the end the topics are read without any process:
+//! the copies hold the ids of the source once each, and the counts and sums of the windows are those of the source.
 //!
 //! `TIDEGATE_CLUSTER_ACTIONS` sets how many (20), `TIDEGATE_CLUSTER_CHAOS` repeats a seed.
 

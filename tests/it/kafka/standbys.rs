@@ -82,6 +82,7 @@ fn a_standby_takes_a_query_over_with_the_state_that_it_has() {
     let row = |(key, (count, sum)): (String, (i64, i64))| (key, format!(r#"{{"N":{count},"TOTAL":{sum}}}"#));
     let want: BTreeMap<String, String> = want.into_iter().map(row).collect();
     until("the counts go on from the state of the standby", PATIENCE, || (table(&log, &sink) == want).then_some(()));
+    until("the new owner is no standby any more", PATIENCE, || lags(&other).is_empty().then_some(()));
     let said = std::fs::read_to_string(folder.path().join(format!("{slot}.log"))).unwrap();
     let taken: Vec<&str> = said.lines().filter(|line| line.contains("a standby takes the query over")).collect();
     let left = taken.first().and_then(|line| line.split_once("entries=")).map(|(_, number)| number.trim());

@@ -92,8 +92,6 @@ pub struct Member {
     pub sent_ms: Option<i64>,
     /// The queries that it owns.
     pub queries: Vec<String>,
-    /// How far it is with the states that it keeps up to date, by its last pulse.
-    pub standbys: Vec<StandbyPulse>,
 }
 
 impl Member {
@@ -227,6 +225,12 @@ impl Node {
         slots.iter().filter_map(|slot| heard.member(slot, &self.shared.me, now)).collect()
     }
 
+    /// How far a process is with the states that it keeps up to date, by its last pulse.
+    pub fn standbys_of(&self, slot: &str) -> Vec<StandbyPulse> {
+        let (heard, slot) = (self.shared.heard.lock(), Slot::new(slot));
+        heard.pulses.get(&slot).map(|pulse| pulse.standbys.clone()).unwrap_or_default()
+    }
+
     /// What keeps this process from taking part, if anything does.
     pub fn trouble(&self) -> Option<String> {
         let heard = self.shared.heard.lock();
@@ -329,7 +333,6 @@ impl Heard {
             version: member.hello.version.clone(),
             presence: self.hearing.presence(slot, now_ms),
             sent_ms: pulse.map(|pulse| pulse.sent_ms),
-            standbys: pulse.map(|pulse| pulse.standbys.clone()).unwrap_or_default(),
             queries: owned
                 .filter(|state| !state.unit.query.is_generator())
                 .map(|state| state.unit.query.id().to_owned())

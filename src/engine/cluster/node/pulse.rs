@@ -13,7 +13,7 @@
 
 use crate::engine::cluster::names::{Incarnation, Slot};
 use crate::execute::operator::OperatorSize;
-use crate::execute::task::Progress;
+use crate::execute::task::{Progress, StoreOffsets};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -48,16 +48,7 @@ pub struct StandbyPulse {
     /// Of which query.
     pub id: String,
     /// How far it is in the changelog of each store.
-    pub stores: Vec<StorePulse>,
-}
-
-/// How far a store is in its changelog.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StorePulse {
-    /// Its name.
-    pub store: String,
-    /// By partition: the next offset, and the end as it was then.
-    pub offsets: Vec<(i64, i64)>,
+    pub stores: Vec<StoreOffsets>,
 }
 
 impl StandbyPulse {

@@ -18,7 +18,7 @@ use super::{Heard, Shared, topics};
 use crate::engine::cluster::hearing::PULSE_MS;
 use crate::engine::cluster::names::{Slot, Unit};
 use crate::engine::cluster::planner::Wanted;
-use crate::engine::cluster::proposer::Proposer;
+use crate::engine::cluster::proposer::{Proposer, is_proposer};
 use crate::engine::cluster::record::Entry;
 use crate::error::{Error, Result};
 use crate::threads;
@@ -126,9 +126,11 @@ impl Speaker {
             self.confirm_at_ms = now_ms + CONFIRM_AGAIN_MS;
             return Ok(Some(confirm));
         }
-        wanted.iter_mut().for_each(|wanted| self.measure(&heard, wanted));
-        let ended = self.ended(&heard, &wanted, now_ms);
         let Heard { control, hearing, .. } = &*heard;
+        if is_proposer(now_ms, &shared.me, control, hearing) {
+            wanted.iter_mut().for_each(|wanted| self.measure(&heard, wanted));
+        }
+        let ended = self.ended(&heard, &wanted, now_ms);
         match self.proposer.propose(now_ms, &shared.me, control, hearing, (&wanted, &ended)) {
             Some(plan) => Ok(Some(Entry::Assign(plan))),
             None => self.shortening.due(&heard, shared, now_ms),
@@ -165,8 +167,11 @@ impl Speaker {
     fn pulse(&mut self, shared: &Shared) -> Result<()> {
         let is_counted = self.pulses.is_multiple_of(PULSES_PER_COUNT);
         self.pulses += 1;
-        let queries = shared.queries.get().map(|queries| queries.running(is_counted)).unwrap_or_default();
-        let standbys = shared.queries.get().map(|queries| queries.standing_by()).unwrap_or_default();
+        let (queries, standbys) = shared
+            .queries
+            .get()
+            .map(|queries| (queries.running(is_counted), queries.standing_by()))
+            .unwrap_or_default();
         if is_counted {
             let bytes = |query: &QueryPulse| Some((query.id.clone(), query.counts.as_ref()?.state_bytes));
             self.state_bytes = queries.iter().filter_map(bytes).collect();

@@ -7,13 +7,12 @@ use super::{Query, Shared, State};
 use crate::engine::Engine;
 use crate::engine::cluster::names::{QueryName, Unit};
 use crate::engine::cluster::node::place::Place;
-use crate::engine::cluster::node::pulse::{CountsElsewhere, QueryCounts, QueryPulse, StandbyPulse, StorePulse};
+use crate::engine::cluster::node::pulse::{CountsElsewhere, QueryCounts, QueryPulse, StandbyPulse};
 use crate::engine::cluster::node::{Member, Queries};
 use crate::engine::cluster::planner::Wanted;
 use crate::engine::facts::query::StandbyFacts;
 use crate::engine::query::condition::Condition;
 use crate::engine::snapshot::Published;
-use crate::execute::task::StoreOffsets;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -72,10 +71,9 @@ impl Queries for Placed {
     }
 
     fn standing_by(&self) -> Vec<StandbyPulse> {
-        let store = |of: StoreOffsets| StorePulse { store: of.store, offsets: of.partitions };
         let standby = |(id, query): (String, Arc<Query>)| {
             let stores = query.shared.standby.lock().clone()?;
-            Some(StandbyPulse { id, stores: stores.into_iter().map(store).collect() })
+            Some(StandbyPulse { id, stores })
         };
         self.queries().into_iter().filter_map(standby).collect()
     }

@@ -20,6 +20,7 @@ use std::time::Duration;
 const LAG_PAUSE: Duration = Duration::from_secs(1);
 /// Pause before a standby that failed is begun again: it reads its changelogs from the beginning.
 const STANDBY_RETRY: Duration = Duration::from_secs(5);
+
 /// The standby of a query's thread.
 #[derive(Default)]
 pub(super) struct Following {
@@ -32,6 +33,8 @@ impl Shared {
     /// Follows, or waits, a moment if another process runs the query.
     pub(super) fn is_elsewhere(&self, following: &mut Following) -> bool {
         if self.is_here() {
+            // The execution takes the state: from now on this process owns the query and is no standby of it.
+            *self.standby.lock() = None;
             return false;
         }
         if !self.place.as_ref().is_some_and(Place::is_standby) {

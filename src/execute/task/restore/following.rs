@@ -17,6 +17,7 @@ use crate::execute::operator::Operator;
 use crate::execute::pipeline::changelog_topic;
 use crate::log::{Assignment, Isolation, Log, Reader, Start, TopicId, TopicPartition};
 use crate::mutant::{self, Mutant};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,13 +34,13 @@ pub(super) struct Misfit {
     pub(super) reason: String,
 }
 
-/// How far a store is in its changelog.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How far a store is in its changelog. Processes tell each other in this form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreOffsets {
     /// Its name.
     pub store: String,
     /// By partition: the next offset, and the end as it was when this was asked for.
-    pub partitions: Vec<(i64, i64)>,
+    pub offsets: Vec<(i64, i64)>,
 }
 
 /// A store that is read.
@@ -132,12 +133,12 @@ impl Following {
 
     /// How far each store is.
     pub(super) fn offsets(&self, log: &dyn Log) -> Result<Vec<StoreOffsets>> {
-        let store = |store: &Store| StoreOffsets { store: store.name.clone(), partitions: Vec::new() };
+        let store = |store: &Store| StoreOffsets { store: store.name.clone(), offsets: Vec::new() };
         let mut stores: Vec<StoreOffsets> = self.stores.iter().map(store).collect();
         for (slot, &(at, task)) in self.slots.iter().enumerate() {
             let position = self.reader.position(slot);
             let end = if self.reader.at_end(slot) { position } else { log.end(&self.stores[at].partition(task))? };
-            stores[at].partitions.push((position, end.max(position)));
+            stores[at].offsets.push((position, end.max(position)));
         }
         Ok(stores)
     }
